@@ -1,0 +1,1 @@
+"""rock-nomad: the control plane that turns sandbox requests into Nomad jobs."""

@@ -1,0 +1,1 @@
+"""The rocklet: the agent inside a sandbox.  `python -m rocklet` starts it."""

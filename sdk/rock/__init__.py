@@ -1,0 +1,1 @@
+"""rock: sandboxes and environments for agentic reinforcement learning."""

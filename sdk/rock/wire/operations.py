@@ -1,0 +1,283 @@
+"""The table of calls: each once, iterated by SDK, gateway and rocklet, so that they cannot drift.
+
+An operation served by the rocklet is reached at its own path there, and at `/v1/sandboxes/{sandbox_id}` + the rest of
+that path through any gateway.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from rock.wire import messages as m
+
+__all__ = ["OPERATIONS", "PREFIX", "REQUEST_ID_HEADER", "SHA256_HEADER", "Operation"]
+
+PREFIX = "/v1"
+REQUEST_ID_HEADER = "X-Request-ID"
+"""In every request and reply.  A call that is not idempotent is run once per id, however often it is sent."""
+SHA256_HEADER = "X-Content-SHA256"
+
+_Req = TypeVar("_Req", bound=msgspec.Struct)
+_Res = TypeVar("_Res", bound=msgspec.Struct)
+
+
+class Operation(msgspec.Struct, Generic[_Req, _Res], frozen=True, kw_only=True):
+    """One call."""
+
+    name: str
+    """What it is called everywhere: in code, logs, metrics and errors."""
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    """With `{sandbox_id}` where the gateway serves a call about one sandbox."""
+    request: type[_Req]
+    result: type[_Res]
+    served_by: Literal["gateway", "rocklet"]
+    carries: Literal["json", "query", "upload", "download"] = "json"
+    """Where the request's fields stand (body or query), and whether a body of bytes goes up or comes down."""
+    idempotent: bool = False
+    """Whether running it twice is the same as running it once; if not, it carries a request_id."""
+    is_open: bool = False
+    """Whether it is served without a token."""
+    renews: bool = True
+    """Whether it restarts the idle clock."""
+
+    @property
+    def gateway_path(self) -> str:
+        """Its path at a gateway."""
+        if self.served_by == "gateway":
+            return self.path
+        return f"{PREFIX}/sandboxes/{{sandbox_id}}{self.path.removeprefix(PREFIX)}"
+
+
+CREATE_SANDBOX = Operation(
+    name="create_sandbox",
+    method="POST",
+    path="/v1/sandboxes",
+    request=m.CreateSandboxRequest,
+    result=m.SandboxStatus,
+    served_by="gateway",
+)
+LIST_SANDBOXES = Operation(
+    name="list_sandboxes",
+    method="GET",
+    path="/v1/sandboxes",
+    request=m.ListSandboxesRequest,
+    result=m.SandboxList,
+    served_by="gateway",
+    carries="query",
+    idempotent=True,
+)
+GET_SANDBOX = Operation(
+    name="get_sandbox",
+    method="GET",
+    path="/v1/sandboxes/{sandbox_id}",
+    request=m.GetSandboxRequest,
+    result=m.SandboxStatus,
+    served_by="gateway",
+    carries="query",
+    idempotent=True,
+)
+STOP_SANDBOX = Operation(
+    name="stop_sandbox",
+    method="POST",
+    path="/v1/sandboxes/{sandbox_id}/stop",
+    request=m.Empty,
+    result=m.SandboxStatus,
+    served_by="gateway",
+    idempotent=True,
+)
+DELETE_SANDBOX = Operation(
+    name="delete_sandbox",
+    method="DELETE",
+    path="/v1/sandboxes/{sandbox_id}",
+    request=m.Empty,
+    result=m.Empty,
+    served_by="gateway",
+    carries="query",
+    idempotent=True,
+)
+RESOLVE_ROCKLET = Operation(
+    name="resolve_rocklet",
+    method="GET",
+    path="/v1/sandboxes/{sandbox_id}/rocklet",
+    request=m.Empty,
+    result=m.RockletEndpoint,
+    served_by="gateway",
+    carries="query",
+    idempotent=True,
+)
+RENDER_JOB = Operation(
+    name="render_job",
+    method="POST",
+    path="/v1/render",
+    request=m.CreateSandboxRequest,
+    result=m.RenderedJob,
+    served_by="gateway",
+    idempotent=True,
+)
+PLAN_SANDBOX = Operation(
+    name="plan_sandbox",
+    method="POST",
+    path="/v1/plan",
+    request=m.CreateSandboxRequest,
+    result=m.Plan,
+    served_by="gateway",
+    idempotent=True,
+)
+GET_CLUSTER = Operation(
+    name="get_cluster",
+    method="GET",
+    path="/v1/cluster",
+    request=m.Empty,
+    result=m.ClusterInfo,
+    served_by="gateway",
+    carries="query",
+    idempotent=True,
+)
+
+IS_ALIVE = Operation(
+    name="is_alive",
+    method="GET",
+    path="/is_alive",
+    request=m.Empty,
+    result=m.RockletStatus,
+    served_by="rocklet",
+    carries="query",
+    idempotent=True,
+    is_open=True,
+    renews=False,
+)
+GET_CLOCKS = Operation(
+    name="get_clocks",
+    method="GET",
+    path="/v1/clocks",
+    request=m.Empty,
+    result=m.Clocks,
+    served_by="rocklet",
+    carries="query",
+    idempotent=True,
+    renews=False,
+)
+RENEW_LEASE = Operation(
+    name="renew_lease",
+    method="POST",
+    path="/v1/lease",
+    request=m.RenewLeaseRequest,
+    result=m.Clocks,
+    served_by="rocklet",
+    idempotent=True,
+)
+CREATE_SESSION = Operation(
+    name="create_session",
+    method="POST",
+    path="/v1/sessions",
+    request=m.CreateSessionRequest,
+    result=m.Session,
+    served_by="rocklet",
+)
+LIST_SESSIONS = Operation(
+    name="list_sessions",
+    method="GET",
+    path="/v1/sessions",
+    request=m.Empty,
+    result=m.SessionList,
+    served_by="rocklet",
+    carries="query",
+    idempotent=True,
+)
+RUN_IN_SESSION = Operation(
+    name="run_in_session",
+    method="POST",
+    path="/v1/sessions/run",
+    request=m.RunRequest,
+    result=m.Observation,
+    served_by="rocklet",
+)
+INTERRUPT_SESSION = Operation(
+    name="interrupt_session",
+    method="POST",
+    path="/v1/sessions/interrupt",
+    request=m.InterruptRequest,
+    result=m.Observation,
+    served_by="rocklet",
+)
+CLOSE_SESSION = Operation(
+    name="close_session",
+    method="POST",
+    path="/v1/sessions/close",
+    request=m.SessionRequest,
+    result=m.Empty,
+    served_by="rocklet",
+)
+EXECUTE = Operation(
+    name="execute",
+    method="POST",
+    path="/v1/execute",
+    request=m.ExecuteRequest,
+    result=m.CommandOutput,
+    served_by="rocklet",
+)
+READ_FILE = Operation(
+    name="read_file",
+    method="POST",
+    path="/v1/files/read",
+    request=m.ReadFileRequest,
+    result=m.FileContent,
+    served_by="rocklet",
+    idempotent=True,
+)
+WRITE_FILE = Operation(
+    name="write_file",
+    method="POST",
+    path="/v1/files/write",
+    request=m.WriteFileRequest,
+    result=m.FileFacts,
+    served_by="rocklet",
+    idempotent=True,
+)
+UPLOAD = Operation(
+    name="upload",
+    method="PUT",
+    path="/v1/files",
+    request=m.UploadRequest,
+    result=m.FileFacts,
+    served_by="rocklet",
+    carries="upload",
+    idempotent=True,
+)
+DOWNLOAD = Operation(
+    name="download",
+    method="GET",
+    path="/v1/files",
+    request=m.DownloadRequest,
+    result=m.Empty,
+    served_by="rocklet",
+    carries="download",
+    idempotent=True,
+)
+CANCEL = Operation(
+    name="cancel",
+    method="POST",
+    path="/v1/cancel",
+    request=m.CancelRequest,
+    result=m.CancelResult,
+    served_by="rocklet",
+    idempotent=True,
+)
+CLOSE_ROCKLET = Operation(
+    name="close_rocklet",
+    method="POST",
+    path="/v1/close",
+    request=m.Empty,
+    result=m.Empty,
+    served_by="rocklet",
+    idempotent=True,
+)
+
+OPERATIONS: MappingProxyType[str, Operation[Any, Any]] = MappingProxyType(
+    {operation.name: operation for operation in list(globals().values()) if isinstance(operation, Operation)}
+)
+"""Every operation by its name."""
