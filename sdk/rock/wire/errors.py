@@ -30,7 +30,7 @@ The tree, by whose doing it is::
     └── CommandRockError           part of the trajectory
         ├── CommandTimeout         command_timeout      408  it was killed; `details` has its partial output
         ├── CommandFailed          command_failed       422  it could not be started
-        ├── SandboxDied            sandbox_died         410  the sandbox's own doing: out of memory, or ended from inside
+        ├── SandboxDied            sandbox_died         410  its own doing: out of memory, or ended from inside
         └── Canceled               canceled             499  the caller went away; the command was ended
 
 `CODES` maps each code to its class; the map is a bijection.

@@ -1,0 +1,25 @@
+import re
+
+import pytest
+
+from rock.wire.operations import OPERATIONS, PREFIX, Operation
+
+
+def test_no_two_operations_share_a_route() -> None:
+    for where in ("gateway_path", "path"):
+        served = [(op.method, getattr(op, where), op.served_by if where == "path" else "") for op in OPERATIONS.values()]
+        assert len(served) == len(set(served))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
+def test_every_operation_is_whole(operation: Operation) -> None:  # type: ignore[type-arg] # any operation
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", operation.name)
+    assert operation.path.startswith(PREFIX) or operation.is_open
+    assert (operation.carries == "query") == (operation.method in {"GET", "DELETE"} and operation.carries != "download")
+    assert ("{sandbox_id}" in operation.gateway_path) or operation.served_by == "gateway"
+
+
+def test_what_the_rocklet_serves_stands_under_the_sandbox_at_a_gateway() -> None:
+    assert OPERATIONS["run_in_session"].gateway_path == "/v1/sandboxes/{sandbox_id}/sessions/run"
+    assert OPERATIONS["is_alive"].gateway_path == "/v1/sandboxes/{sandbox_id}/is_alive"
+    assert OPERATIONS["get_sandbox"].gateway_path == "/v1/sandboxes/{sandbox_id}"
