@@ -1,0 +1,43 @@
+# make run    everything, from a bare machine: set up, start the embedded cluster, run the examples, stop
+# make test   every check and every test that this machine can run
+# make check  ruff, mypy, vermin and import-linter alone
+# make bench  the benchmarks, side by side with their floors
+# make dev    the embedded cluster and a gateway, until Ctrl-C
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test check bench dev setup clean
+
+run: setup
+	@$(BIN)/rock-nomad dev --port 0 --simulate-gpus "NVIDIA H100 80GB HBM3:2,NVIDIA A10G:1" --submit jobspecs/examples
+
+test: check
+	@$(BIN)/pytest -q
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy sdk/rock rocklet rock_nomad tests
+	@$(BIN)/vermin --quiet --no-tips --eval-annotations --target=3.10- --violations sdk
+	@$(BIN)/lint-imports --no-cache
+
+bench: setup
+	@$(BIN)/python -m tests.bench
+
+dev: setup
+	@$(BIN)/rock-nomad dev
+
+setup: $(READY)
+
+# Once set up, nothing here needs a network.  The wheels serve the test that installs the client in a clean venv.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "rock-nomad needs Python 3.11 or later, but $(PYTHON) is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
+	@echo "setting up .venv (about half a minute the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip download --quiet --disable-pip-version-check --dest .cache/wheels aiohttp msgspec pydantic
+	@touch $(READY)
+
+clean:
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

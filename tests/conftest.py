@@ -1,0 +1,46 @@
+"""What every test shares: the line that says which real parts this run had."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+REAL_PARTS = {"consul": ["version"], "nomad": ["version"]}
+"""Executables whose presence decides what runs for real, and how each is asked for its version."""
+
+
+def _version(name: str) -> str | None:
+    """A real part's version, or None where the machine does not have it."""
+    executable = os.environ.get(f"{name.upper()}_BIN") or shutil.which(name)
+    if executable is None:
+        return None
+    said = subprocess.run([executable, *REAL_PARTS[name]], capture_output=True, text=True, check=False, timeout=30)
+    found = re.search(r"\d+\.\d+\.\d+", said.stdout)
+    return found[0] if found else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with one line that says what was real."""
+    versions = {name: _version(name) for name in REAL_PARTS}
+    had = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    lacked = ", ".join(name for name, version in versions.items() if not version)
+    absent = f" (not on this machine: {lacked})" if lacked else ""
+    terminalreporter.write_line(f"real parts: {had or 'none'}{absent}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fail what was skipped although ROCK_REQUIRE_REAL names the part that it lacked."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's result, untyped in a hookwrapper
+    required = os.environ.get("ROCK_REQUIRE_REAL", "").split(",")
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if any(name and f"no {name}" in reason for name in required):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid}: {reason}, but this run must have it"
