@@ -32,8 +32,8 @@ def _name(package: str, path: Path) -> str:
 
 def _is_facade(source: str) -> bool:
     """Whether a module only hands names on: a docstring, imports, assignments of names."""
-    tree = ast.parse(source)
-    return all(isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)) for node in tree.body)
+    handed_on = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+    return all(isinstance(node, handed_on) for node in ast.parse(source).body)
 
 
 def _modules_with_tests() -> list[tuple[str, Path]]:
