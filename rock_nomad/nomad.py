@@ -1,0 +1,377 @@
+"""All we ask of Nomad.
+
+Writes go through python-nomad, in threads.  Reads do not: python-nomad shows neither the index, the Date nor the next
+page of a reply, and can neither wait for a change nor read from a follower; so they, the blocking queries and the event
+stream are aiohttp's.  Together they stay below 64 connections, of the 100 that an agent grants one address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+import nomad.api
+import requests
+from nomad.api.exceptions import BaseNomadException
+from requests.adapters import HTTPAdapter
+
+from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest, RockException
+from rock_nomad.agents import AgentToken, ssl_context
+from rock_nomad.config import NomadConfig
+
+__all__ = ["Answer", "Event", "EventBatch", "JobExists", "Nomad", "Registration", "translate"]
+
+WRITE_CONNECTIONS = 32
+READ_CONNECTIONS = 31
+LONG_POLLS = 24
+"""Of the reads' connections; the rest are for reads that do not wait, and one for the event stream."""
+
+PAGE = 1000  # rows of a listing
+_HEARTBEAT_LIMIT = 75.0  # seconds without a word; Nomad says one every 30
+
+_T = TypeVar("_T")
+_Row = dict[str, Any]
+
+
+class JobExists(Exception):
+    """A job of this id exists already, or not in the version that the caller had seen."""
+
+    def __init__(self, job_id: str, said: str) -> None:
+        super().__init__(f"job {job_id}: {said}")
+        self.job_id = job_id
+
+
+class Answer(msgspec.Struct, Generic[_T], frozen=True, kw_only=True):
+    """A reply of Nomad's."""
+
+    data: _T
+    index: int
+    """To be passed to a blocking query, which then waits for what is newer."""
+    date: float
+    """Unix seconds by Nomad's clock, from the Date header: whole seconds."""
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of registering a job."""
+
+    eval_id: str
+    job_modify_index: int
+    warnings: str
+    index: int
+    date: float
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """One event of the stream.  `payload` holds the object under its topic's name."""
+
+    topic: str
+    type: str = ""
+    key: str = ""
+    index: int = 0
+    payload: dict[str, Any] = {}
+
+
+class EventBatch(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """The events of one index; none in a heartbeat."""
+
+    index: int = 0
+    events: list[Event] = []
+
+
+class Nomad:
+    """A Nomad agent, in one namespace.  An async context manager: it belongs to the loop that entered it.
+
+    Every method raises ClusterUnavailable when Nomad does not answer, or does not let us.
+    """
+
+    def __init__(self, config: NomadConfig, *, namespace: str = "default", region: str | None = None) -> None:
+        self._url = config.url.rstrip("/")
+        self._config = config
+        self._token = AgentToken(config)
+        self._scope = {"namespace": namespace, **({"region": region} if region else {})}
+        self._threads = ThreadPoolExecutor(WRITE_CONNECTIONS, thread_name_prefix="nomad")
+        self._writes = _requests_session(config)
+        endpoint = {"address": self._url, "session": self._writes, "timeout": config.timeout}
+        # Given whole, because python-nomad's front reads the environment for what is missing and does not verify TLS.
+        endpoint["verify"] = self._writes.verify
+        endpoint["cert"] = self._writes.cert
+        self._job = nomad.api.Job(**endpoint)
+        self._validate = nomad.api.Validate(**endpoint)
+        self._polls = asyncio.Semaphore(LONG_POLLS)
+        self._reads: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Nomad:
+        ssl_or_default = ssl_context(self._config) if self._url.startswith("https:") else True
+        connector = aiohttp.TCPConnector(limit=READ_CONNECTIONS, ssl=ssl_or_default)
+        self._reads = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        if self._reads is not None:
+            await self._reads.close()
+        # A write that is under way ends by its own timeout; nobody waits for it.
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._writes.close()
+
+    # -------------------------------------------------------------------------------------------------------- writes
+
+    async def register(self, job: Mapping[str, Any], *, enforce_index: int = 0) -> Registration:
+        """Register a job: a new one, or in place of the one whose JobModifyIndex is `enforce_index`.
+
+        Raises JobExists: it is there already, or in another version.  InvalidRequest: Nomad cannot run such a job.
+        """
+        body = {"Job": job, "EnforceIndex": True, "JobModifyIndex": enforce_index}
+        try:
+            answer = await self._write(self._job, job["ID"], method="post", json=body)
+        except _Refused as refused:
+            if "Enforcing job modify index" in refused.text:
+                raise JobExists(job["ID"], refused.text.strip()) from refused
+            raise translate(refused.status, refused.text, self._url) from refused
+        return Registration(
+            eval_id=answer.data.get("EvalID", ""),
+            job_modify_index=answer.data.get("JobModifyIndex", 0),
+            warnings=answer.data.get("Warnings", ""),
+            index=answer.index,
+            date=answer.date,
+        )
+
+    async def plan(self, job: Mapping[str, Any]) -> Answer[_Row]:
+        """What Nomad would do with a job now: a real pass of its scheduler, that changes nothing."""
+        return await self._ask(self._job, job["ID"], "plan", method="post", json={"Job": job, "Diff": False})
+
+    async def validate(self, job: Mapping[str, Any]) -> Answer[_Row]:
+        """What Nomad finds wrong with a job: `ValidationErrors`, or none."""
+        return await self._ask(self._validate, "job", method="post", json={"Job": job})
+
+    async def stop(self, job_id: str, *, purge: bool = False) -> str | None:
+        """Deregister a job, however often: the id of the evaluation that ends it, or None if there is no such job."""
+        params = {"purge": "true"} if purge else {}
+        answer = await self._ask(self._job, quote(job_id, safe=""), method="delete", params=params)
+        return answer.data.get("EvalID") or None
+
+    # --------------------------------------------------------------------------------------------------------- reads
+
+    async def job(self, job_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[_Row] | None:
+        """A job, or None; with an index, as soon as it is newer than that, or after `wait` seconds."""
+        return await self._find(f"job/{quote(job_id, safe='')}", _polling(index, wait))
+
+    async def allocations(self, job_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[list[_Row]]:
+        """A job's allocations, as lines of a listing with their task states."""
+        return await self._get(f"job/{quote(job_id, safe='')}/allocations", _polling(index, wait))
+
+    async def evaluations(self, job_id: str) -> Answer[list[_Row]]:
+        """A job's evaluations."""
+        return await self._get(f"job/{quote(job_id, safe='')}/evaluations", {})
+
+    async def allocation(self, alloc_id: str) -> Answer[_Row] | None:
+        """One allocation, whole: with its devices and its states in the past; or None."""
+        return await self._find(f"allocation/{quote(alloc_id, safe='')}", {})
+
+    async def evaluation(self, eval_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[_Row] | None:
+        """An evaluation, or None; with an index, as soon as it is newer than that, or after `wait` seconds."""
+        return await self._find(f"evaluation/{quote(eval_id, safe='')}", _polling(index, wait))
+
+    async def list_jobs(self, prefix: str = "") -> Answer[list[_Row]]:
+        """All jobs whose id begins so, with their meta."""
+        return await self._list("jobs", {"prefix": prefix, "meta": "true"})
+
+    async def list_allocations(self) -> Answer[list[_Row]]:
+        """All allocations of the namespace, with their task states."""
+        return await self._list("allocations", {"task_states": "true"})
+
+    async def list_evaluations(self, *, status: str | None = None) -> Answer[list[_Row]]:
+        """All evaluations of the namespace, or those of one status, such as `blocked`."""
+        return await self._list("evaluations", {"status": status} if status else {})
+
+    async def nodes(self) -> Answer[list[_Row]]:
+        """All nodes, whatever their status, with their drivers, resources and devices."""
+        return await self._get("nodes", {"resources": "true", "stale": "true"})
+
+    async def agent(self) -> Answer[_Row]:
+        """The agent that answers us: `config.Version` and who it is."""
+        return await self._get("agent/self", {})
+
+    async def events(self, topics: Sequence[str], *, index: int = 0) -> AsyncIterator[EventBatch]:
+        """The event stream from an index on, heartbeats included; the first batch is empty and says that it is open.
+
+        `topics` are such as "Job" or "Allocation:<job id>".  Nomad keeps only so many events and starts at the nearest,
+        telling nobody: whoever opens the stream looks at the state again.  It ends when Nomad closes it.
+        """
+        params = [*self._scope.items(), ("index", str(index)), *(("topic", topic) for topic in topics)]
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._config.timeout, sock_read=_HEARTBEAT_LIMIT)
+        try:
+            async with self._session.get(
+                f"{self._url}/v1/event/stream", params=params, headers=self._headers(), timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise translate(response.status, await response.text(), self._url)
+                yield EventBatch()
+                async for line in _lines(response.content):
+                    yield _BATCH.decode(line)
+        except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+            raise _unreachable(self._url, error) from error
+
+    # ------------------------------------------------------------------------------------------------------ plumbing
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._reads is None:
+            raise RuntimeError("a Nomad is used inside `async with`")
+        return self._reads
+
+    def _headers(self) -> dict[str, str]:
+        token = self._token.get()
+        return {"X-Nomad-Token": token} if token else {}
+
+    async def _ask(self, endpoint: Any, *path: str, **call: Any) -> Answer[_Row]:  # noqa: ANN401 - python-nomad's
+        try:
+            return await self._write(endpoint, *path, **call)
+        except _Refused as refused:
+            raise translate(refused.status, refused.text, self._url) from refused
+
+    async def _write(self, endpoint: Any, *path: str, **call: Any) -> Answer[_Row]:  # noqa: ANN401 - python-nomad's
+        """A call by python-nomad, in a thread.  Raises _Refused, or ClusterUnavailable if nobody answers."""
+        # Every call names the namespace: of itself python-nomad leaves it out on half of its endpoints.
+        call["params"] = {**self._scope, **call.get("params", {})}
+        send = partial(endpoint.request, *path, headers=self._headers(), **call)
+        try:
+            response: requests.Response = await asyncio.get_running_loop().run_in_executor(self._threads, send)
+        except BaseNomadException as error:
+            reply = error.nomad_resp
+            if isinstance(reply, requests.Response):
+                raise _Refused(reply.status_code, reply.text) from error
+            raise _unreachable(self._url, reply) from error
+        return Answer(data=response.json(), index=_index(response.headers), date=_date(response.headers))
+
+    async def _get(self, path: str, params: Mapping[str, str]) -> Answer[Any]:
+        status, headers, body = await self._fetch(path, params)
+        if status != 200:
+            raise translate(status, body.decode(errors="replace"), self._url)
+        return Answer(data=msgspec.json.decode(body), index=_index(headers), date=_date(headers))
+
+    async def _find(self, path: str, params: Mapping[str, str]) -> Answer[Any] | None:
+        status, headers, body = await self._fetch(path, params)
+        if status == 404:
+            return None
+        if status != 200:
+            raise translate(status, body.decode(errors="replace"), self._url)
+        return Answer(data=msgspec.json.decode(body), index=_index(headers), date=_date(headers))
+
+    async def _list(self, path: str, params: Mapping[str, str]) -> Answer[list[_Row]]:
+        """Every page of a listing, read from any server; its index and date are those of the first page."""
+        rows: list[_Row] = []
+        first: tuple[int, float] | None = None
+        page = {**params, "stale": "true", "per_page": str(PAGE)}
+        while True:
+            status, headers, body = await self._fetch(path, page)
+            if status != 200:
+                raise translate(status, body.decode(errors="replace"), self._url)
+            first = first or (_index(headers), _date(headers))
+            rows += msgspec.json.decode(body) or []
+            page["next_token"] = headers.get("X-Nomad-NextToken", "")
+            if not page["next_token"]:
+                return Answer(data=rows, index=first[0], date=first[1])
+
+    async def _fetch(self, path: str, params: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        if "wait" not in params:
+            return await self._fetch_now(path, params, self._config.timeout)
+        async with self._polls:
+            # Nomad adds up to a sixteenth to a wait, so that not all waiters return at once.
+            wait = float(params["wait"].removesuffix("ms")) / 1000
+            return await self._fetch_now(path, params, wait * 17 / 16 + self._config.timeout)
+
+    async def _fetch_now(
+        self, path: str, params: Mapping[str, str], limit: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            async with (
+                asyncio.timeout(limit),
+                self._session.get(
+                    f"{self._url}/v1/{path}", params={**self._scope, **params}, headers=self._headers()
+                ) as response,
+            ):
+                return response.status, response.headers, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(self._url, error) from error
+
+
+_BATCH = msgspec.json.Decoder(EventBatch)
+
+
+class _Refused(Exception):
+    """Nomad's answer was an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}: {text}")
+        self.status, self.text = status, text
+
+
+def translate(status: int, said: str, url: str) -> RockException:
+    """The error that means what Nomad said.  Source: the texts were seen on Nomad 2.0.5."""
+    said = said.strip()[:500]
+    if status == 403:
+        return ClusterUnavailable(f"nomad at {url} refuses the gateway's token: {said}; see its ACL policy")
+    if "nonexistent node pool" in said:
+        expected = "a node pool of this cluster"
+        return InvalidRequest(
+            f"node_pool does not exist: {said}; it must be {expected}",
+            details={"field": "node_pool", "value": said, "expected": expected},
+        )
+    if "nonexistent namespace" in said:
+        return ClusterUnavailable(f"nomad at {url} lacks the namespace of this cluster's profile: {said}")
+    if status == 429 or status >= 500:
+        return ClusterUnavailable(f"nomad at {url} failed: {said}")
+    return InternalError(f"nomad at {url} did not understand the gateway (HTTP {status}): {said}")
+
+
+def _unreachable(url: str, error: object) -> ClusterUnavailable:
+    return ClusterUnavailable(f"nomad does not answer at {url}: {error or type(error).__name__}")
+
+
+def _requests_session(config: NomadConfig) -> requests.Session:
+    session = requests.Session()
+    # The environment's proxies, netrc and CA bundle are meant for the outside, not for the cluster.
+    session.trust_env = False
+    session.verify = str(config.ca_file) if config.ca_file else True
+    if config.cert_file is not None:
+        session.cert = (str(config.cert_file), str(config.key_file)) if config.key_file else str(config.cert_file)
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=WRITE_CONNECTIONS, pool_block=True)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _polling(index: int, wait: float) -> dict[str, str]:
+    # Without an index Nomad answers at once, whatever the wait.
+    return {"index": str(index), "wait": f"{int(wait * 1000)}ms"} if index else {}
+
+
+def _index(headers: Mapping[str, str]) -> int:
+    index = headers.get("X-Nomad-Index", "0")
+    return int(index) if index.isdecimal() else 0
+
+
+def _date(headers: Mapping[str, str]) -> float:
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return 0.0
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length; aiohttp's own refuse those beyond 64 KiB, and an event can be longer."""
+    pending: list[bytes] = []
+    async for chunk in content.iter_any():
+        *complete, rest = chunk.split(b"\n")
+        for line in complete:
+            yield b"".join((*pending, line)) or b"{}"
+            pending = []
+        pending.append(rest)
+
