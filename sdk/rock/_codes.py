@@ -1,0 +1,3 @@
+from rock.wire.codes import codes
+
+__all__ = ["codes"]

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from rock import _convert
+from rock._config import find_gateway
+from rock._connection import Connection
+from rock._files import LocalSource, receive_file
+from rock._gateway import Gateway
+from rock._requests import (
+    BashAction,
+    CloseBashSessionRequest,
+    Command,
+    CreateBashSessionRequest,
+    ReadFileRequest,
+    RunMode,
+    UploadMode,
+    UploadRequest,
+    WriteFileRequest,
+)
+from rock._responses import (
+    BashObservation,
+    CloseBashSessionResponse,
+    CloseResponse,
+    CommandResponse,
+    CreateBashSessionResponse,
+    DownloadFileResponse,
+    IsAliveResponse,
+    ReadFileResponse,
+    SandboxStatusResponse,
+    UploadResponse,
+    WriteFileResponse,
+)
+from rock._sandbox_config import SandboxConfig
+from rock._start import start_sandbox
+from rock.errors import (
+    CommandFailed,
+    FileAccess,
+    InternalError,
+    InvalidParameterRockException,
+    RockException,
+    SandboxNotFound,
+    SessionNotFound,
+)
+from rock.wire import messages as m
+from rock.wire import operations as ops
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Sandbox"]
+
+log = logging.getLogger(__name__)
+
+_CLEANUP_TIMEOUT = 5.0  # seconds
+_ROCK_PREFIX = "/apis/envs/sandbox/v1"
+
+
+class Sandbox:
+    """One sandbox: started through the gateway, acted on directly where its host can be reached.
+
+    A call that is cancelled ends its command in the sandbox.  A sandbox pickles, copies and survives a fork, and may be
+    used from any event loop: it holds no socket, loop or lock.
+
+        async with Sandbox(SandboxConfig(image="python:3.11")) as sandbox:
+            print((await sandbox.arun("echo hi")).output)
+    """
+
+    def __init__(self, config: SandboxConfig | None = None) -> None:
+        self.config = config or SandboxConfig()
+        key = self.config.api_key or self.config.__dict__.get("xrl_authorization")  # reading it as a field would warn
+        self._gateway = Gateway(find_gateway(self.config.base_url, key), self.config.extra_headers)
+        self._sandbox_id: str | None = None
+        self._host_name: str | None = None
+        self._host_ip: str | None = None
+        self._connection: Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"Sandbox(sandbox_id={self._sandbox_id!r}, host_name={self._host_name!r}, image={self.config.image!r})"
+
+    # --------------------------------------------------------------------------------------------------- who it is
+
+    @property
+    def sandbox_id(self) -> str | None:
+        """Its id; None before it is started or attached to."""
+        return self._sandbox_id
+
+    @property
+    def host_name(self) -> str | None:
+        """The name of the machine it runs on."""
+        return self._host_name
+
+    @property
+    def host_ip(self) -> str | None:
+        """The address of the machine it runs on."""
+        return self._host_ip
+
+    @property
+    def cluster(self) -> str:
+        """ROCK's name of the cluster, as configured."""
+        return self.config.cluster
+
+    @property
+    def url(self) -> str:
+        """Where ROCK's routes are at its gateway; setting it moves all later calls to another gateway."""
+        return f"{self._gateway.address.url}{_ROCK_PREFIX}"
+
+    @url.setter
+    def url(self, url: str) -> None:
+        address = find_gateway(url.rstrip("/").removesuffix(_ROCK_PREFIX), self._gateway.address.api_key)
+        self._gateway = Gateway(address, self.config.extra_headers)
+        if self._sandbox_id is not None:
+            self._connection = Connection(self._gateway, self._sandbox_id, self.config.direct)
+
+    # -------------------------------------------------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Start it, and return when its rocklet answers.
+
+        A start that fails or is cancelled leaves no sandbox running.
+
+        Raises BadRequestRockError: ask for something else; InternalServerRockError (StartFailed): start another.
+        """
+        sandbox_id = self.config.sandbox_id or uuid.uuid4().hex
+        status = await start_sandbox(self._gateway, _convert.to_spec(self.config, sandbox_id))
+        self._adopt(status)
+
+    async def attach(self, sandbox_id: str) -> None:
+        """Become the sandbox of that id; its image, size and owner overwrite those of `config`.
+
+        Raises SandboxNotFound: it is unknown, or ended long ago.
+        """
+        status = await self._gateway.call(ops.GET_SANDBOX, m.GetSandboxRequest(), sandbox_id=sandbox_id)
+        self._adopt(status)
+        known = _convert.from_status(status)
+        for name in ("sandbox_id", "image", "cpus", "memory", "user_id", "experiment_id", "namespace"):
+            setattr(self.config, name, getattr(known, name))
+
+    async def stop(self) -> None:
+        """End it.  One that has ended already is no error, nor is a gateway that does not answer: that is logged."""
+        if self._sandbox_id is None:
+            return
+        try:
+            await self._gateway.call(ops.STOP_SANDBOX, m.Empty(), sandbox_id=self._sandbox_id)
+        except SandboxNotFound:
+            log.debug("sandbox %s is gone already", self._sandbox_id)
+        except RockException as error:
+            # ROCK's users rely on stop() never raising; the sandbox's own clocks will end it.
+            log.warning("sandbox %s could not be stopped, its idle timeout will end it: %s", self._sandbox_id, error)
+
+    async def close(self) -> CloseResponse:
+        """The same as `stop`."""
+        await self.stop()
+        return CloseResponse()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def get_status(self, include_all_states: bool = False) -> SandboxStatusResponse:
+        """What is known about it.
+
+        Raises, unless `include_all_states`, the typed end of a sandbox that has ended.
+        """
+        status = await self._get_status()
+        if status.state is m.State.STOPPED and not include_all_states:
+            raise _convert.to_end(status)
+        return _convert.from_status(status)
+
+    async def is_alive(self) -> IsAliveResponse:
+        """Whether its rocklet answers.
+
+        Raises what `get_status` raises: a sandbox that has ended is an error, not a False.
+        """
+        status = await self.get_status()
+        return IsAliveResponse(is_alive=status.is_alive, message=status.host_name or "")
+
+    async def renew_lease(self, lease: float | None = None) -> None:
+        """Say that the trainer is still there; `lease` sets a new length in seconds."""
+        await self._rocklet.call(ops.RENEW_LEASE, m.RenewLeaseRequest(lease=lease))
+
+    # ---------------------------------------------------------------------------------------------------- sessions
+
+    async def create_session(self, request: CreateBashSessionRequest | None = None) -> CreateBashSessionResponse:
+        """Start a bash that keeps its state from command to command; one of the same name is kept as it is."""
+        session = await self._rocklet.call(
+            ops.CREATE_SESSION, _convert.to_create_session(request or CreateBashSessionRequest())
+        )
+        return CreateBashSessionResponse(output=session.output)
+
+    async def close_session(self, request: CloseBashSessionRequest | None = None) -> CloseBashSessionResponse:
+        """End a session and what runs in it; one that is not there is no error."""
+        try:
+            await self._rocklet.call(
+                ops.CLOSE_SESSION, m.SessionRequest(session=(request or CloseBashSessionRequest()).session)
+            )
+        except SessionNotFound:
+            log.debug("session %s of sandbox %s is closed already", request and request.session, self._sandbox_id)
+        return CloseBashSessionResponse()
+
+    async def arun(  # noqa: PLR0913 - ROCK's signature
+        self,
+        cmd: str,
+        session: str | None = None,
+        wait_timeout: float = 300,
+        wait_interval: float = 10,
+        mode: RunMode | str = RunMode.NORMAL,
+        *,
+        timeout: float | None = None,
+        check: Literal["raise", "silent", "ignore"] = "raise",
+    ) -> BashObservation:
+        """Run a command in a session; without one, in a session of its own that is closed afterwards.
+
+        `timeout` seconds after its start it is killed.  `check` says what an exit code other than 0 does: raise, return
+        it, or return None in its place.  `wait_timeout` and `wait_interval` have no effect in normal mode, as in ROCK.
+
+        Raises NonZeroExitCode or CommandTimeout, unless `check` says otherwise: both are `CommandRockError`s, start
+        with `Failed to execute command:` and have the output; InvalidParameterRockException: another mode.
+        """
+        if mode != RunMode.NORMAL:
+            raise InvalidParameterRockException(f"Unsupported arun mode: {mode}; this client knows 'normal'")
+        if session is not None:
+            return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
+        session = f"bash-{time.time_ns()}"
+        await self.create_session(CreateBashSessionRequest(session=session))
+        try:
+            return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
+        finally:
+            await self._close_temporary(session)
+
+    async def _close_temporary(self, session: str) -> None:
+        try:
+            await asyncio.wait_for(self.close_session(CloseBashSessionRequest(session=session)), _CLEANUP_TIMEOUT)
+        except (RockException, asyncio.TimeoutError) as error:
+            # The command's own outcome is what the caller asked for; the session ends with the sandbox.
+            log.debug("session %s of sandbox %s was not closed: %s", session, self._sandbox_id, error)
+
+    async def run_in_session(self, action: BashAction) -> BashObservation:
+        """Run a command in a session, as `arun` does."""
+        return await self._run(action)
+
+    async def _run(self, action: BashAction) -> BashObservation:
+        observation = await self._rocklet.call(ops.RUN_IN_SESSION, _convert.to_run(action))
+        return _convert.from_observation(observation, action)
+
+    async def execute(self, command: Command) -> CommandResponse:
+        """Run one program, without a session.
+
+        Its exit code is never an error; one that could not be started, or ran into its timeout, has -1 and the reason
+        in `stderr`.
+        """
+        try:
+            output = await self._rocklet.call(ops.EXECUTE, _convert.to_execute(command))
+        except CommandFailed as error:
+            return CommandResponse(stderr=error.message, exit_code=-1)
+        return _convert.from_output(output)
+
+    # ------------------------------------------------------------------------------------------------------- files
+
+    async def read_file(self, request: ReadFileRequest) -> ReadFileResponse:
+        """A text file's content.
+
+        Raises FileNotFound, FileAccess: there is none, or it cannot be read.
+        """
+        file = await self._rocklet.call(ops.READ_FILE, _convert.to_read_file(request))
+        return ReadFileResponse(content=file.content)
+
+    async def write_file(self, request: WriteFileRequest) -> WriteFileResponse:
+        """Write a text file; parents are created.  A path that cannot be written answers `success=False`."""
+        return await self.write_file_by_path(request.content, request.path)
+
+    async def write_file_by_path(self, content: str, path: str) -> WriteFileResponse:
+        """The same as `write_file`."""
+        try:
+            await self._rocklet.call(ops.WRITE_FILE, m.WriteFileRequest(path=path, content=content))
+        except FileAccess as error:
+            return WriteFileResponse(success=False, message=error.message)
+        return WriteFileResponse(success=True)
+
+    async def upload(self, request: UploadRequest) -> UploadResponse:
+        """Copy a local file into the sandbox; parents are created.
+
+        A local file that is not there, and a path that cannot be written, answer `success=False`.
+        """
+        return await self.upload_by_path(request.source_path, request.target_path, request.upload_mode)
+
+    async def upload_by_path(
+        self, file_path: str | os.PathLike[str], target_path: str, upload_mode: UploadMode = UploadMode.AUTO
+    ) -> UploadResponse:
+        """The same as `upload`."""
+        if upload_mode == UploadMode.OSS:
+            return UploadResponse(success=False, message="there is no object store here; use auto or direct")
+        if not await asyncio.to_thread(Path(file_path).is_file):
+            return UploadResponse(success=False, message=f"File not found: {file_path}")
+        source = await asyncio.to_thread(LocalSource, file_path)
+        try:
+            facts = await self._rocklet.upload(
+                ops.UPLOAD, m.UploadRequest(path=target_path), body=source, size=source.size
+            )
+        except FileAccess as error:
+            return UploadResponse(success=False, message=error.message)
+        if facts.sha256 != source.sha256:
+            raise InternalError(f"{file_path} did not arrive at {target_path} as it was sent; upload it again")
+        return UploadResponse(success=True, file_name=Path(target_path).name)
+
+    async def download(self, remote_path: str, local_path: str | os.PathLike[str]) -> DownloadFileResponse:
+        """Copy a file of the sandbox to a local path, which is replaced once it is whole and its digest is right.
+
+        Raises FileNotFound, FileAccess: there is none, or it cannot be read; OSError: the local path cannot be written.
+        """
+        target = Path(local_path)
+        size, _digest = await self._rocklet.download(
+            ops.DOWNLOAD, m.DownloadRequest(path=remote_path), lambda route, call: receive_file(route, call, target)
+        )
+        return DownloadFileResponse(success=True, message=f"{size} bytes")
+
+    # ------------------------------------------------------------------------------------------------------- state
+
+    @property
+    def _rocklet(self) -> Connection:
+        if self._connection is None:
+            raise InvalidParameterRockException("this sandbox is not started; call start() or attach() first")
+        return self._connection
+
+    async def _get_status(self) -> m.SandboxStatus:
+        if self._sandbox_id is None:
+            raise InvalidParameterRockException("this sandbox is not started; call start() or attach() first")
+        status = await self._gateway.call(ops.GET_SANDBOX, m.GetSandboxRequest(), sandbox_id=self._sandbox_id)
+        self._rocklet.learn(status.rocklet)
+        return status
+
+    def _adopt(self, status: m.SandboxStatus) -> None:
+        """Become the sandbox that a status is about."""
+        self._sandbox_id = status.sandbox_id
+        self._host_name, self._host_ip = status.node or "", status.host_ip or ""
+        self._connection = Connection(self._gateway, status.sandbox_id, self.config.direct)
+        self._connection.learn(status.rocklet)

@@ -1,0 +1,92 @@
+"""Starting a sandbox so that it is either running or not there at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from rock import _convert, _loops
+from rock._gateway import Gateway
+from rock.wire import messages as m
+from rock.wire.errors import BadRequestRockError, GatewayUnreachable, RockException, SandboxNotFound, StartFailed
+from rock.wire.operations import CREATE_SANDBOX, GET_SANDBOX, STOP_SANDBOX
+from rock.wire.reasons import Reason
+from rock.wire.spec import SandboxSpec
+
+__all__ = ["start_sandbox"]
+
+log = logging.getLogger(__name__)
+
+_HOLD = 20.0  # seconds that a gateway may hold an answer, at most
+_GRACE = 5.0  # seconds past the startup timeout in which the gateway's own word about it may come
+_ABANDON_TIMEOUT = 30.0  # seconds for undoing a start; a create in flight is held for `_HOLD`
+
+
+async def start_sandbox(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatus:
+    """The status of a sandbox whose rocklet answers.
+
+    `spec` has an id, so that a create whose answer never comes can still be undone.
+
+    Raises the typed end of a sandbox that ended first; StartFailed: it took longer than its startup timeout.
+    """
+    state = await _loops.of_running_loop()
+    create = state.start(("create", spec.sandbox_id), lambda: _create(gateway, spec))
+    try:
+        # The create is its own task: cancelling it half-way would leave nobody who knows whether there is a sandbox.
+        status = await _wait_until_settled(gateway, spec, await asyncio.shield(create))
+    except BaseException:
+        if not _was_refused(create):
+            undo = state.start(("abandon", spec.sandbox_id), lambda: _abandon(gateway, spec, create))
+            await asyncio.wait([undo], timeout=_ABANDON_TIMEOUT)
+        raise
+    if status.state is m.State.STOPPED:
+        raise _convert.to_end(status)
+    return status
+
+
+async def _create(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatus:
+    hold = min(_HOLD, spec.startup_timeout)
+    return await gateway.call(CREATE_SANDBOX, m.CreateSandboxRequest(spec=spec, hold=hold))
+
+
+async def _wait_until_settled(gateway: Gateway, spec: SandboxSpec, status: m.SandboxStatus) -> m.SandboxStatus:
+    deadline = time.monotonic() + spec.startup_timeout + _GRACE
+    while status.state is m.State.PENDING:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise StartFailed(
+                f"sandbox {spec.sandbox_id} did not start within {spec.startup_timeout:g} s: {status.message}",
+                reason=Reason.STARTUP_TIMEOUT,
+            )
+        request = m.GetSandboxRequest(hold=min(_HOLD, left))
+        status = await gateway.call(GET_SANDBOX, request, sandbox_id=status.sandbox_id)
+    return status
+
+
+def _was_refused(create: asyncio.Task[m.SandboxStatus]) -> bool:
+    """Whether the create has made nothing; then there may be another's sandbox of that id, not to be stopped."""
+    if not create.done() or create.cancelled():
+        return False
+    return isinstance(create.exception(), (BadRequestRockError, GatewayUnreachable))
+
+
+async def _abandon(gateway: Gateway, spec: SandboxSpec, create: asyncio.Task[m.SandboxStatus]) -> None:
+    """Stop what a create has made or is about to make."""
+    try:
+        await _stop(gateway, spec)
+    except SandboxNotFound:
+        if create.done():
+            return  # it never came to be
+        # The stop has overtaken the create.
+        await asyncio.wait([create])
+        await _stop(gateway, spec)
+
+
+async def _stop(gateway: Gateway, spec: SandboxSpec) -> None:
+    try:
+        await gateway.call(STOP_SANDBOX, m.Empty(), sandbox_id=spec.sandbox_id or "")
+    except SandboxNotFound:
+        raise
+    except RockException as error:
+        log.warning("sandbox %s could not be stopped, its idle timeout will end it: %s", spec.sandbox_id, error)

@@ -1,0 +1,1 @@
+"""ROCK's requests and responses, at ROCK's path."""
