@@ -1,0 +1,94 @@
+"""The composition: state, scheduler, client, catalog and both APIs, from start to a clean end."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from rock_nomad.embedded.catalog import Catalog
+from rock_nomad.embedded.checks import CheckPoller
+from rock_nomad.embedded.client import Client
+from rock_nomad.embedded.consul_api import ConsulApi
+from rock_nomad.embedded.devices import simulate_gpus
+from rock_nomad.embedded.drivers.driver import Driver
+from rock_nomad.embedded.drivers.mock import MockDriver
+from rock_nomad.embedded.drivers.raw_exec import RawExecDriver
+from rock_nomad.embedded.http import serve
+from rock_nomad.embedded.node import describe_node
+from rock_nomad.embedded.nomad_api import NomadApi
+from rock_nomad.embedded.scheduler import Scheduler
+from rock_nomad.embedded.state import State
+
+# As the real agents: what waits for too much at once fails here too.
+NOMAD_CONNECTIONS = 100
+CONSUL_CONNECTIONS = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one agent is run."""
+
+    nomad_port: int  # 0: any free one
+    consul_port: int
+    token: str
+    data_dir: Path
+    simulated_gpus: str = ""  # MODEL:COUNT[:MIB],...
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running agent answers."""
+
+    nomad: str
+    consul: str
+    node: str
+
+
+@contextlib.asynccontextmanager
+async def run_cluster(settings: Settings) -> AsyncIterator[Addresses]:
+    """Serve until the block ends; then end every task and leave no process.
+
+    Raises ValueError: the simulated GPUs cannot be read.  OSError: a port is taken.
+    """
+    node_id = uuid.uuid4()
+    gpus = simulate_gpus(settings.simulated_gpus, str(node_id))
+    drivers: dict[str, Driver] = {"mock_driver": MockDriver(), "raw_exec": RawExecDriver()}
+    capabilities = {name: driver.capabilities for name, driver in drivers.items()}
+    async with contextlib.AsyncExitStack() as stack:
+        for driver in drivers.values():
+            stack.push_async_callback(driver.close)
+        node = describe_node("127.0.0.1:0", settings.data_dir, capabilities, gpus, node_id)
+        state = State(node)
+        scheduler, catalog = Scheduler(state, is_bindable), Catalog(str(uuid.uuid4()), node["Name"])
+        client = Client(scheduler, catalog, drivers, settings.data_dir)
+        poller = CheckPoller(catalog, await stack.enter_async_context(aiohttp.ClientSession()))
+        client.open(await stack.enter_async_context(asyncio.TaskGroup()), poller)
+        stack.push_async_callback(client.close)
+        nomad = await stack.enter_async_context(
+            serve(NomadApi(scheduler, settings.token).application(), settings.nomad_port,
+                  connections_per_client=NOMAD_CONNECTIONS)
+        )  # fmt: skip
+        consul = await stack.enter_async_context(
+            serve(ConsulApi(catalog, settings.token).application(), settings.consul_port,
+                  connections_per_client=CONSUL_CONNECTIONS)
+        )  # fmt: skip
+        state.announce(nomad)
+        stack.callback(state.events.close)
+        yield Addresses(f"http://{nomad}", f"http://{consul}", node["Name"])
+
+
+def is_bindable(port: int) -> bool:
+    """Whether nobody on this machine holds a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        # As servers do, so that a connection's afterlife does not count as held.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
