@@ -1,0 +1,222 @@
+"""Why a sandbox was not placed: in a sentence, and whether waiting can help.  Pure.
+
+Nomad does not tell *too big for any node* from *full now*; the nodes' totals do.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from rock.wire.sizes import format_size
+from rock.wire.spec import SandboxSpec
+from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE
+from rock_nomad.jobspec import gpu_pattern
+from rock_nomad.records import Row, integer, mapping, rows, text
+
+__all__ = ["Ask", "Verdict", "explain"]
+
+_MIB = 2**20
+_NO_DEVICES = "missing devices"
+_SAME_CLASS = "computed class ineligible"  # as another node of its class, for that one's reason
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a failed placement comes to."""
+
+    kind: Literal["busy", "impossible", "driver"]
+    """`busy` waits; `impossible` is the caller's to fix; `driver` is the operator's."""
+    message: str
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job wants of a node."""
+
+    cpu_mhz: int
+    memory_mb: int
+    disk_mb: int
+    gpus: int
+    gpu_type: str | None
+    gpu_memory_mb: int
+    node_pool: str
+    datacenters: Sequence[str]
+
+    @classmethod
+    def from_job(cls, job: Row, spec: SandboxSpec) -> Ask:
+        """What a job asks for: a rendered one or a registered one; of a listing's line as much as its spec says."""
+        group = next(iter(rows(job.get("TaskGroups"))), {})
+        task = next(iter(rows(group.get("Tasks"))), {})
+        resources = mapping(task.get("Resources"))
+        return cls(
+            cpu_mhz=integer(resources.get("CPU")) or int(spec.cpus * 1000),
+            memory_mb=integer(resources.get("MemoryMB")) or -(-spec.memory_bytes // _MIB),
+            disk_mb=integer(mapping(group.get("EphemeralDisk")).get("SizeMB")) or -(-(spec.disk_bytes or 0) // _MIB),
+            gpus=spec.gpus,
+            gpu_type=spec.gpu_type,
+            gpu_memory_mb=-(-(spec.gpu_memory_bytes or 0) // _MIB),
+            node_pool=text(job.get("NodePool")),
+            datacenters=[text(each) for each in job.get("Datacenters") or [] if text(each)],
+        )
+
+
+def explain(failed: Mapping[str, Any], ask: Ask, nodes: Sequence[Row] = (), *, is_elastic: bool = False) -> Verdict:
+    """What a failed placement comes to, from one group of an evaluation's or a plan's `FailedTGAllocs`.
+
+    `nodes` are all nodes, whatever their status, as a listing with resources has them; without them nothing can be
+    called impossible.  In an elastic pool nothing is.
+    """
+    pool = [node for node in nodes if _is_in_pool(node, ask)]
+    if pool and not is_elastic and not any(_could_hold(node, ask) for node in pool):
+        return Verdict(kind="impossible", message=_sentence(failed, ask, pool) or _too_big(ask, pool))
+    kind: Literal["busy", "driver"] = "driver" if _is_operators_fault(failed) else "busy"
+    return Verdict(kind=kind, message=_sentence(failed, ask, pool) or _nobody(failed, ask, pool))
+
+
+# --------------------------------------------------------------------------------------------------------- decisions
+
+
+def _is_in_pool(node: Row, ask: Ask) -> bool:
+    if ask.node_pool not in ("", "all") and text(node.get("NodePool")) != ask.node_pool:
+        return False
+    datacenter = text(node.get("Datacenter"))
+    return not ask.datacenters or any(fnmatch.fnmatchcase(datacenter, glob) for glob in ask.datacenters)
+
+
+def _could_hold(node: Row, ask: Ask) -> bool:
+    """Whether an empty node, with all its devices well, had room; one that tells nothing of itself might."""
+    if not mapping(node.get("NodeResources")):
+        return True
+    asked = {"cpu": ask.cpu_mhz, "memory": ask.memory_mb, "disk": ask.disk_mb}
+    if any(_total(node, kind) < amount for kind, amount in asked.items()):
+        return False
+    # A request is met from one model, never from two together.
+    return not ask.gpus or any(_matches(device, ask) and _count(device) >= ask.gpus for device in _devices(node))
+
+
+def _is_operators_fault(failed: Mapping[str, Any]) -> bool:
+    """Whether every node that was looked at lacks what the operator provides: a driver, a runtime, a volume, Consul."""
+    filtered = mapping(failed.get("ConstraintFiltered"))
+    # Of all that filters nodes a spec can ask for devices alone; the other constraints are the cluster's own.
+    lacking = [key for key in filtered if key not in (_NO_DEVICES, _SAME_CLASS)]
+    if not lacking or _NO_DEVICES in filtered:
+        return False
+    return sum(integer(count) for count in filtered.values()) >= integer(failed.get("NodesEvaluated"))
+
+
+def _total(node: Row, kind: str) -> int:
+    resources, reserved = mapping(node.get("NodeResources")), mapping(node.get("ReservedResources"))
+    block, amount = {"cpu": ("Cpu", "CpuShares"), "memory": ("Memory", "MemoryMB"), "disk": ("Disk", "DiskMB")}[kind]
+    return integer(mapping(resources.get(block)).get(amount)) - integer(mapping(reserved.get(block)).get(amount))
+
+
+def _devices(node: Row) -> list[Row]:
+    return [each for each in rows(mapping(node.get("NodeResources")).get("Devices")) if each.get("Type") == "gpu"]
+
+
+def _count(device: Row) -> int:
+    return len(rows(device.get("Instances")))
+
+
+def _matches(device: Row, ask: Ask) -> bool:
+    if ask.gpu_type is not None and not re.search(gpu_pattern(ask.gpu_type), text(device.get("Name"))):
+        return False
+    memory = mapping(mapping(device.get("Attributes")).get("memory"))
+    scale = {"": 1 / _MIB, "KiB": 1 / 1024, "MiB": 1, "GiB": 1024, "TiB": 2**20}.get(text(memory.get("Unit")), 1)
+    return ask.gpu_memory_mb <= integer(memory.get("Int")) * scale
+
+
+# --------------------------------------------------------------------------------------------------------- sentences
+
+_FAULTS: Mapping[str, str] = {
+    "missing drivers": "without a healthy driver for this isolation",
+    "missing compatible host volumes": "without the rocklet's volume",
+    "missing network": "without a network",
+}
+
+
+def _sentence(failed: Mapping[str, Any], ask: Ask, pool: Sequence[Row]) -> str:
+    """Why each node that was looked at was passed over; empty if none was."""
+    evaluated = integer(failed.get("NodesEvaluated"))
+    if not evaluated:
+        return ""
+    said = [_lack(key, integer(count), ask, pool) for key, count in _counts(failed, "DimensionExhausted")]
+    said += [_filter(key, integer(count), ask, pool) for key, count in _counts(failed, "ConstraintFiltered")]
+    return f"0 of {evaluated} nodes: {'; '.join(said) or 'full'}"
+
+
+def _counts(failed: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
+    return sorted(mapping(failed.get(key)).items())
+
+
+def _nobody(failed: Mapping[str, Any], ask: Ask, pool: Sequence[Row]) -> str:
+    name = ask.node_pool or text(failed.get("NodePool"))
+    if not pool and not integer(failed.get("NodesInPool")):
+        return f"the node pool {name!r} has no nodes"
+    return f"no node of the pool {name!r} is ready: all are down, draining, ineligible or in other datacenters"
+
+
+def _too_big(ask: Ask, pool: Sequence[Row]) -> str:
+    """Why no node of the pool could hold it even when empty."""
+    counts = {
+        kind: sum(_total(node, kind) < amount for node in pool)
+        for kind, amount in (("cpu", ask.cpu_mhz), ("memory", ask.memory_mb), ("disk", ask.disk_mb))
+    }
+    said = [_lack(kind, count, ask, pool) for kind, count in counts.items() if count]
+    return f"0 of {len(pool)} nodes: {'; '.join(said or [_filter(_NO_DEVICES, len(pool), ask, pool)])}"
+
+
+def _lack(dimension: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
+    """What full nodes are short of."""
+    if dimension.startswith("devices"):
+        return f"{count} without {_gpus(ask)} free together ({_models(pool)})"
+    asked = {"cpu": ask.cpu_mhz, "memory": ask.memory_mb, "disk": ask.disk_mb}.get(dimension)
+    if asked is None:
+        return f"{count} out of {dimension}"
+    show = _cpus if dimension == "cpu" else _megabytes
+    largest = max((_total(node, dimension) for node in pool if mapping(node.get("NodeResources"))), default=0)
+    beside = f", the largest node has {show(largest)}" if largest else ""
+    return f"{count} short of {dimension} (asked {show(asked)}{beside})"
+
+
+def _filter(constraint: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
+    """What nodes do not have at all."""
+    if constraint == _NO_DEVICES:
+        return f"{count} without {_gpus(ask)} ({_models(pool)})"
+    if constraint.startswith(DOCKER_RUNTIMES_ATTRIBUTE):
+        return f"{count} without the runtime {constraint.rpartition(' ')[2]}"
+    if constraint == _SAME_CLASS:
+        return f"{count} like these"
+    return f"{count} {_FAULTS.get(constraint, f'refused by the constraint {constraint}')}"
+
+
+def _gpus(ask: Ask) -> str:
+    memory = f" of {_megabytes(ask.gpu_memory_mb)} or more" if ask.gpu_memory_mb else ""
+    return f"{ask.gpus} x {ask.gpu_type or 'GPU'}{memory}"
+
+
+def _models(pool: Sequence[Row]) -> str:
+    """The GPU models that exist, how many one node has at most, and how many are sick."""
+    most: dict[str, int] = {}
+    sick: dict[str, int] = {}
+    for device in (device for node in pool for device in _devices(node)):
+        model = text(device.get("Name"))
+        most[model] = max(most.get(model, 0), _count(device))
+        unhealthy = [each for each in rows(device.get("Instances")) if each.get("Healthy") is False]
+        sick[model] = sick.get(model, 0) + len(unhealthy)
+    there = [
+        f"{model}, up to {count} on a node" + (f", {sick[model]} sick" if sick[model] else "")
+        for model, count in sorted(most.items())
+    ]
+    return f"there are: {'; '.join(there)}" if there else "there are none"
+
+
+def _cpus(mhz: int) -> str:
+    return f"{mhz / 1000:g} CPUs"
+
+
+def _megabytes(size_mb: int) -> str:
+    return format_size(size_mb * _MIB)
