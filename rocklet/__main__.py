@@ -1,0 +1,55 @@
+"""`python -m rocklet`: read the settings, listen, and exit with the code that says why it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from rock.wire.messages import RockletExit
+from rocklet.config import BadSetting, Settings, read_settings
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run a rocklet to its end; the exit code is wire (`RockletExit`)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = read_settings(os.environ, sys.argv[1:])
+        with asyncio.Runner(loop_factory=_find_loop()) as runner:
+            return runner.run(_serve(settings))
+    except BadSetting as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"cannot listen: {error}; set ROCKLET_PORT or --host to a free address")
+
+
+async def _serve(settings: Settings) -> int:
+    from rocklet.server import listen  # aiohttp takes 0.1 s to import, which a bad setting need not wait for
+
+    async with listen(settings) as listening:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, listening.engine.end, RockletExit.CLOSED)
+        return await listening.wait_ended()
+
+
+def _find_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _fail(message: str) -> int:
+    print(f"rocklet: {message}", file=sys.stderr)
+    return RockletExit.EARLY
+
+
+if __name__ == "__main__":
+    sys.exit(main())

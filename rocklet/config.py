@@ -1,0 +1,123 @@
+"""What the rocklet is told when it starts: environment and arguments, read once, into one frozen struct."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from rock.wire.spec import DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_LIFETIME, ID_PATTERN, EnvName, EnvValue, Seconds
+
+__all__ = ["BadSetting", "Settings", "read_settings"]
+
+_T = TypeVar("_T")
+
+_SandboxId = Annotated[str, Meta(pattern=ID_PATTERN)]
+_Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Port = Annotated[int, Meta(ge=0, le=65535)]
+_ForwardedPort = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class BadSetting(Exception):
+    """A variable or an argument is missing or wrong; the message names it and says what would do."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the rocklet is told."""
+
+    sandbox_id: str
+    token_sha256: str
+    """Of the token that callers must show, in hex.  The token itself is never here."""
+    host: str = "0.0.0.0"  # noqa: S104 - a sandbox is reached from outside; nothing listens without a token
+    port: int = 0
+    """0: any free port; which one is in the log line."""
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT
+    """Seconds; likewise the next two."""
+    max_lifetime: float = DEFAULT_MAX_LIFETIME
+    lease: float | None = None
+    env: dict[str, str] = {}
+    """The sandbox's environment, for commands."""
+    ports: list[int] = []
+    """The ports that may be forwarded to; empty: every port from 1024."""
+    home: str = "/"
+    """Where commands start."""
+
+
+def read_settings(environ: Mapping[str, str], arguments: Sequence[str]) -> Settings:
+    """The settings that a job gives: `ROCKLET_*` variables, and `--host` and `--port`, which win.
+
+    Raises BadSetting.
+    """
+    options = _read_options(arguments)
+    port = options.get("--port") or environ.get("ROCKLET_PORT")
+    if port is None:
+        raise BadSetting("ROCKLET_PORT is not set; set it, or give --port N")
+    read = _Reader(environ)
+    home = environ.get("ROCKLET_HOME") or os.getcwd()
+    if not os.path.isdir(home):
+        raise BadSetting(f"ROCKLET_HOME is {home!r}; it must be a directory that exists")
+    return Settings(
+        sandbox_id=read.required("ROCKLET_SANDBOX_ID", _SandboxId, "a sandbox id such as swe-run-7"),
+        token_sha256=read.required("ROCKLET_TOKEN_SHA256", _Sha256, "64 hex digits: the SHA-256 of the token"),
+        host=options.get("--host", Settings.__struct_defaults__[0]),
+        port=_convert("ROCKLET_PORT", port, _Port, "a port number"),
+        idle_timeout=read.optional("ROCKLET_IDLE_TIMEOUT", Seconds, "seconds, more than 0", DEFAULT_IDLE_TIMEOUT),
+        max_lifetime=read.optional("ROCKLET_MAX_LIFETIME", Seconds, "seconds, more than 0", DEFAULT_MAX_LIFETIME),
+        lease=read.optional("ROCKLET_LEASE", Seconds, "seconds, more than 0", None),
+        env=read.json("ROCKLET_ENV", dict[EnvName, EnvValue], "a JSON object of names and texts", {}),
+        ports=read.json("ROCKLET_PORTS", list[_ForwardedPort], "a JSON list of port numbers", []),
+        home=home,
+    )
+
+
+def _read_options(arguments: Sequence[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    words = iter(arguments)
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in ("--host", "--port"):
+            raise BadSetting(f"unknown argument {word!r}; the arguments are --host ADDRESS and --port N")
+        options[name] = value or next(words, "")
+        if not options[name]:
+            raise BadSetting(f"{name} has no value; write {name} VALUE")
+    return options
+
+
+class _Reader:
+    """Typed values out of an environment."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def required(self, name: str, kind: type[_T] | Any, expected: str) -> _T:  # noqa: ANN401 - an annotated type
+        """The value of a variable that must be there."""
+        if not self._environ.get(name):
+            raise BadSetting(f"{name} is not set; it must be {expected}")
+        value: _T = _convert(name, self._environ[name], kind, expected)
+        return value
+
+    def optional(self, name: str, kind: type[_T] | Any, expected: str, default: _T) -> _T:  # noqa: ANN401 - an annotated type
+        """The value of a variable, or the default where it is unset or empty."""
+        given = self._environ.get(name)
+        return _convert(name, given, kind, expected) if given else default
+
+    def json(self, name: str, kind: type[_T] | Any, expected: str, default: _T) -> _T:  # noqa: ANN401 - an annotated type
+        """The value of a variable that holds JSON."""
+        given = self._environ.get(name)
+        if not given:
+            return default
+        try:
+            value: _T = msgspec.json.decode(given.encode(), type=kind)
+        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+            raise BadSetting(f"{name} is wrong: {error}; it must be {expected}") from error
+        return value
+
+
+def _convert(name: str, given: str, kind: Any, expected: str) -> Any:  # noqa: ANN401 - an annotated type
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{name} is {given!r}; it must be {expected}") from error

@@ -1,0 +1,1 @@
+"""The engine's operations, each dialect on its clients' own wire."""

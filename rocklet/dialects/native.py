@@ -1,0 +1,200 @@
+"""The native dialect: the operations' own messages as JSON, with honest HTTP codes and typed errors."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from rock.wire import codec
+from rock.wire.errors import InternalError, InvalidRequest, RockException, RouteNotFound, TooLarge, to_body
+from rock.wire.messages import DownloadRequest, UploadRequest
+from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, SHA256_HEADER, Operation
+from rocklet.actions import Call, Reply
+from rocklet.auth import check_token
+from rocklet.engine import Engine
+
+__all__ = ["NativeDialect"]
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 96 * 2**20  # bytes of a JSON body: 64 MiB of text, and what JSON adds to it
+_JSON = "application/json"
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_ROUTES: dict[tuple[str, str], Operation[Any, Any]] = {
+    (each.method, each.path): each for each in OPERATIONS.values() if each.served_by == "rocklet"
+}
+_METHODS = {path: sorted(method for method, each in _ROUTES if each == path) for _, path in _ROUTES}
+
+
+class NativeDialect:
+    """Requests in, engine calls, replies out."""
+
+    def __init__(self, engine: Engine, token_sha256: str) -> None:
+        self._engine = engine
+        self._token_sha256 = token_sha256
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; whatever goes wrong is a typed error."""
+        given = request.headers.get(REQUEST_ID_HEADER)
+        request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        try:
+            operation = self._route(request)
+            if given is not None and given != request_id:
+                raise _invalid_header(REQUEST_ID_HEADER, given, "1 to 128 printable characters")
+            if operation.carries == "upload":
+                return await self._upload(operation, request, request_id)
+            if operation.carries == "download":
+                return await self._download(operation, request, request_id)
+            reply = await self._call(operation, request, request_id, is_named=given is not None)
+        except RockException as error:
+            reply = _to_reply(error, request_id)
+        except ConnectionError:  # the caller is gone, and aiohttp knows
+            raise
+        except Exception as fault:  # noqa: BLE001 - the outermost edge: nobody else would tell the caller
+            reply = _to_reply(_explain(fault, request_id), request_id)
+        return _to_response(reply, request_id)
+
+    def _route(self, request: web.BaseRequest) -> Operation[Any, Any]:
+        """The operation that is asked for, by somebody who may."""
+        operation = _ROUTES.get((request.method, request.path))
+        if operation is None or not operation.is_open:
+            check_token(request.headers.get("Authorization"), self._token_sha256)
+        if operation is not None:
+            return operation
+        what = f"{request.method} {request.path}"[:200]
+        methods = _METHODS.get(request.path)
+        if methods is not None:
+            raise RouteNotFound(f"there is no {what}; this path has {', '.join(methods)}", details={"allow": methods})
+        raise RouteNotFound(f"there is no {what}; the operations are listed in the wire's table")
+
+    async def _call(
+        self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str, *, is_named: bool
+    ) -> Reply:
+        """Serve an operation whose request and result are messages."""
+        body = b"" if operation.carries == "query" else await _read_json_body(request)
+        if operation.carries == "query":
+            message = codec.decode_query(operation.request, request.query.items())
+        else:
+            message = codec.decode(operation.request, body)
+
+        async def perform(call: Call) -> Reply:
+            return await self._perform(operation, message, call)
+
+        if operation.idempotent:
+            return await perform(Call(request_id))
+        fingerprint = hashlib.blake2b(body, digest_size=16, person=operation.name.encode()[:16]).digest()
+        return await self._engine.actions.run(request_id, fingerprint, perform, is_named=is_named)
+
+    async def _perform(self, operation: Operation[Any, Any], message: msgspec.Struct, call: Call) -> Reply:
+        """Let the engine do it; its errors are replies like others, to be replayed like others."""
+        perform = getattr(self._engine, operation.name)
+        try:
+            with self._engine.counting(operation):
+                return Reply(status=200, body=codec.encode(await perform(message, call)))
+        except RockException as error:
+            return _to_reply(error, call.request_id)
+        except Exception as fault:  # noqa: BLE001 - the outermost edge of an action's task
+            return _to_reply(_explain(fault, call.request_id), call.request_id)
+
+    async def _upload(
+        self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str
+    ) -> web.StreamResponse:
+        asked = codec.decode_query(UploadRequest, request.query.items())
+        with self._engine.counting(operation):
+            facts = await self._engine.upload(asked, Call(request_id), _read_chunks(request))
+        return _to_response(Reply(status=200, body=codec.encode(facts)), request_id)
+
+    async def _download(
+        self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str
+    ) -> web.StreamResponse:
+        asked = codec.decode_query(DownloadRequest, request.query.items())
+        with self._engine.counting(operation):
+            download = await self._engine.download(asked, Call(request_id))
+            try:
+                response = web.StreamResponse(headers={REQUEST_ID_HEADER: request_id})
+                response.content_type = "application/octet-stream"
+                response.content_length = download.length
+                if download.sha256 is not None:
+                    response.headers[SHA256_HEADER] = download.sha256
+                await response.prepare(request)
+                while data := await asyncio.to_thread(download.read):
+                    await response.write(data)
+                if download.missing_bytes and request.transport is not None:
+                    request.transport.close()  # the only way left to say that the file has shrunk
+                else:
+                    await response.write_eof()
+                return response
+            finally:
+                download.close()
+
+
+async def _read_json_body(request: web.BaseRequest) -> bytes:
+    """The body of a JSON request.
+
+    A body needs the JSON content type: a web page of a stranger cannot send that without being asked first.
+    """
+    if request.can_read_body and request.content_type != _JSON:
+        raise _invalid_header("Content-Type", request.headers.get("Content-Type", ""), _JSON)
+    if (request.content_length or 0) > BODY_LIMIT:
+        raise _too_large()
+    chunks, size = [], 0
+    async for chunk in _read_chunks(request):
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _read_chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body, as it comes."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    try:
+        async for chunk in request.content.iter_any():
+            yield chunk
+    except ConnectionError:
+        raise
+    except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:
+        raise InvalidRequest(
+            f"the body is broken: {error}; send it again",
+            details={"field": "$", "value": "", "expected": "a body as its headers say"},
+        ) from error
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {BODY_LIMIT} bytes; upload large files", details={"limit": BODY_LIMIT})
+
+
+def _invalid_header(name: str, value: str, expected: str) -> InvalidRequest:
+    value = ascii(value[:80])
+    return InvalidRequest(
+        f"the header {name} is {value}; it must be {expected}",
+        details={"field": name, "value": value, "expected": expected},
+    )
+
+
+def _explain(fault: Exception, request_id: str) -> InternalError:
+    log.error("request %s failed by a fault of ours", request_id, exc_info=fault)
+    return InternalError(f"a fault inside the rocklet; its log has more under request id {request_id}")
+
+
+def _to_reply(error: RockException, request_id: str) -> Reply:
+    has_route = isinstance(error, RouteNotFound) and "allow" in error.details
+    return Reply(status=405 if has_route else error.status, body=codec.encode(to_body(error, request_id=request_id)))
+
+
+def _to_response(reply: Reply, request_id: str) -> web.Response:
+    return web.Response(
+        status=reply.status, body=reply.body, content_type=_JSON, headers={REQUEST_ID_HEADER: request_id}
+    )

@@ -1,0 +1,271 @@
+"""The engine: one method per operation that the rocklet serves, named as the operation is.
+
+It knows no HTTP: a dialect decodes a request, calls the method and encodes the result or the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+from rock.wire.errors import FileNotFound, InvalidRequest, LimitReached, SessionExists, SessionNotFound
+from rock.wire.messages import (
+    CancelRequest,
+    CancelResult,
+    Clocks,
+    CommandOutput,
+    CreateSessionRequest,
+    DownloadRequest,
+    Empty,
+    ExecuteRequest,
+    FileContent,
+    FileFacts,
+    InterruptRequest,
+    Observation,
+    ReadFileRequest,
+    RenewLeaseRequest,
+    RockletExit,
+    RockletStatus,
+    RunRequest,
+    Session,
+    SessionList,
+    SessionRequest,
+    UploadRequest,
+    WriteFileRequest,
+)
+from rock.wire.operations import Operation
+from rocklet import files
+from rocklet.actions import Actions, Call
+from rocklet.clocks import SandboxClocks, read_clock
+from rocklet.config import Settings
+from rocklet.execute import execute
+from rocklet.memory import OomCounter
+from rocklet.processes import build_environment, find_account
+from rocklet.sessions.bash import BashSession, ShellStart
+
+__all__ = ["Engine"]
+
+log = logging.getLogger(__name__)
+
+SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
+
+
+class Engine:
+    """What a sandbox can do.  `tasks` owns all that outlives a call."""
+
+    def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+        self._settings = settings
+        self._tasks = tasks
+        self._sessions: dict[str, BashSession] = {}
+        self._oom = OomCounter()
+        self._clocks = SandboxClocks(
+            read_clock(),
+            idle_timeout=settings.idle_timeout,
+            max_lifetime=settings.max_lifetime,
+            lease=settings.lease,
+        )
+        self._earlier_deadline = asyncio.Event()
+        self._sleeps_until = 0.0
+        self.actions = Actions(tasks)
+        """The calls that must not run twice."""
+        self.ended: asyncio.Future[RockletExit] = asyncio.get_running_loop().create_future()
+        """Why the rocklet is to end, once it is."""
+        self._clock_task = tasks.create_task(self._watch_clocks(), name="clocks")
+
+    def end(self, exit_code: RockletExit) -> None:
+        """Ask for the end of the rocklet; the first reason stands."""
+        if not self.ended.done():
+            self.ended.set_result(exit_code)
+
+    async def close(self) -> None:
+        """End all commands."""
+        self._clock_task.cancel()
+        self.actions.cancel_all()
+        await asyncio.gather(*(session.close() for session in self._sessions.values()), return_exceptions=True)
+        self._oom.close()
+
+    # --------------------------------------------------------------------------------------------------- clocks
+
+    @contextlib.contextmanager
+    def counting(self, operation: Operation[Any, Any]) -> Iterator[None]:
+        """Hold the idle clock while an operation that renews it is served; it starts anew afterwards."""
+        if not operation.renews:
+            yield
+            return
+        self._clocks.begin_action()
+        try:
+            yield
+        finally:
+            self._clocks.end_action(read_clock())
+            self._heed_deadlines()
+
+    def _heed_deadlines(self) -> None:
+        if self._clocks.next_deadline() < self._sleeps_until:
+            self._earlier_deadline.set()
+
+    async def _watch_clocks(self) -> None:
+        """End the rocklet when a clock runs out; wakes at the first deadline, or when one comes before it."""
+        while (exit_code := self._clocks.expired(read_clock())) is None:
+            self._earlier_deadline.clear()
+            self._sleeps_until = self._clocks.next_deadline()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._sleeps_until - read_clock()):
+                    await self._earlier_deadline.wait()
+        log.info("sandbox %s ends: %s", self._settings.sandbox_id, exit_code.name.lower())
+        self.end(exit_code)
+
+    async def is_alive(self, request: Empty, call: Call) -> RockletStatus:
+        """Whose rocklet this is."""
+        return RockletStatus(sandbox_id=self._settings.sandbox_id)
+
+    async def get_clocks(self, request: Empty, call: Call) -> Clocks:
+        """How long the sandbox still has."""
+        return self._clocks.describe(
+            read_clock(), sandbox_id=self._settings.sandbox_id, sessions=len(self._sessions), pid=os.getpid()
+        )
+
+    async def renew_lease(self, request: RenewLeaseRequest, call: Call) -> Clocks:
+        """Start the lease anew, with another length if one is given."""
+        if not self._clocks.has_lease and request.lease is None:
+            raise InvalidRequest(
+                "the sandbox has no lease to renew; say its length in seconds",
+                details={"field": "lease", "value": None, "expected": "seconds"},
+            )
+        self._clocks.renew_lease(read_clock(), request.lease)
+        self._heed_deadlines()
+        return await self.get_clocks(Empty(), call)
+
+    async def cancel(self, request: CancelRequest, call: Call) -> CancelResult:
+        """End an action by the id of its request."""
+        return CancelResult(canceled=self.actions.cancel(request.request_id))
+
+    async def close_rocklet(self, request: Empty, call: Call) -> Empty:
+        """End the sandbox from inside."""
+        self.end(RockletExit.CLOSED)
+        return Empty()
+
+    # ------------------------------------------------------------------------------------------------- sessions
+
+    async def create_session(self, request: CreateSessionRequest, call: Call) -> Session:
+        """Start a session, or answer as if, where it exists and the request says `keep`."""
+        existing = self._sessions.get(request.session)
+        if existing is not None:
+            if request.on_existing == "keep":
+                return await existing.wait_open(call)
+            raise SessionExists(
+                f"session {request.session!r} exists; close it first, use another name, or say on_existing=keep",
+                details={"field": "session", "value": request.session},
+            )
+        if len(self._sessions) >= SESSION_LIMIT:
+            raise LimitReached(
+                f"the sandbox has {SESSION_LIMIT} sessions; close some",
+                details={"limit": "sessions", "value": SESSION_LIMIT},
+            )
+        session = BashSession(
+            request.session,
+            self._plan_shell(request),
+            self._oom,
+            idle_timeout=request.idle_timeout,
+            on_idle=partial(self._close_idle, request.session),
+        )
+        self._sessions[request.session] = session
+        try:
+            return await session.open(call)
+        except BaseException:
+            del self._sessions[request.session]
+            raise
+
+    def _plan_shell(self, request: CreateSessionRequest) -> ShellStart:
+        account = find_account(request.user)
+        for source in request.startup_source:
+            if not os.path.isfile(self._place(source, "startup_source")):
+                raise FileNotFound(f"startup_source names {source}, which is no file", details={"path": source})
+        return ShellStart(
+            env=build_environment(account, self._settings.env, request.env),
+            cwd=self._place(request.cwd, "cwd"),
+            account=account,
+            sources=request.startup_source,
+            timeout=request.startup_timeout,
+        )
+
+    def _place(self, path: str | None, field: str) -> str:
+        """An absolute path as it is, none as the sandbox's home."""
+        if path is None:
+            return self._settings.home
+        if not path.startswith("/"):
+            raise InvalidRequest(
+                f"{field} is {path!r}; it must be absolute, such as /root",
+                details={"field": field, "value": path, "expected": "an absolute path"},
+            )
+        return path
+
+    def _session(self, name: str) -> BashSession:
+        session = self._sessions.get(name)
+        if session is None:
+            raise SessionNotFound(f"there is no session {name!r}; create it first", details={"session": name})
+        return session
+
+    async def list_sessions(self, request: Empty, call: Call) -> SessionList:
+        """The sessions that can be used now."""
+        return SessionList(sessions=[session.describe() for session in self._sessions.values() if session.is_open])
+
+    async def run_in_session(self, request: RunRequest, call: Call) -> Observation:
+        """Run a command in a session, in turn."""
+        return await self._session(request.session).run(request, call)
+
+    async def interrupt_session(self, request: InterruptRequest, call: Call) -> Observation:
+        """Press Ctrl-C in a session."""
+        return await self._session(request.session).interrupt(request, call)
+
+    async def close_session(self, request: SessionRequest, call: Call) -> Empty:
+        """End a session and what runs in its foreground."""
+        session = self._session(request.session)
+        del self._sessions[request.session]
+        await session.close()
+        return Empty()
+
+    def _close_idle(self, name: str) -> None:
+        session = self._sessions.pop(name, None)
+        if session is not None:
+            self._tasks.create_task(session.close(), name=f"close idle session {name}")
+
+    # ------------------------------------------------------------------------------------------ commands and files
+
+    async def execute(self, request: ExecuteRequest, call: Call) -> CommandOutput:
+        """Run one program."""
+        account = find_account(request.user)
+        return await execute(
+            request,
+            call,
+            env=build_environment(account, self._settings.env, request.env),
+            cwd=self._place(request.cwd, "cwd"),
+            account=account,
+            oom=self._oom,
+        )
+
+    async def read_file(self, request: ReadFileRequest, call: Call) -> FileContent:
+        """Read a text."""
+        return await asyncio.to_thread(files.read_text, request)
+
+    async def write_file(self, request: WriteFileRequest, call: Call) -> FileFacts:
+        """Replace a file by a text."""
+        return await asyncio.to_thread(files.write_text, request)
+
+    async def upload(self, request: UploadRequest, call: Call, chunks: AsyncIterator[bytes]) -> FileFacts:
+        """Replace a file by a stream of bytes; a stream that breaks off leaves nothing."""
+        replacement = await asyncio.to_thread(files.Replacement, request.path, request.mode)
+        try:
+            async for chunk in chunks:
+                await asyncio.to_thread(replacement.write, chunk)
+            return await asyncio.to_thread(replacement.commit, request.sha256)
+        finally:
+            replacement.close()
+
+    async def download(self, request: DownloadRequest, call: Call) -> files.Download:
+        """Open a file, or a part of it, to be read."""
+        return await asyncio.to_thread(files.open_download, request)

@@ -1,0 +1,125 @@
+"""One program, without a session: its stdout, its stderr and its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+
+from rock.wire.messages import CommandOutput, ExecuteRequest
+from rocklet.actions import Call
+from rocklet.descriptors import Inlet, Outlet
+from rocklet.memory import OOM_REASON, OomCounter
+from rocklet.processes import Account, Child, spawn
+from rocklet.sessions.output import Output
+
+__all__ = ["execute"]
+
+_SHELL = "/bin/sh"
+_LINGER = 0.1  # seconds for what outlives the program (`tee >(...)`) to close its output; a daemon never does
+_KILLED = 128 + signal.SIGKILL
+
+
+async def execute(  # noqa: PLR0913 - what the engine knows beyond the request
+    request: ExecuteRequest,
+    call: Call,
+    *,
+    env: Mapping[str, str],
+    cwd: str,
+    account: Account | None,
+    oom: OomCounter,
+) -> CommandOutput:
+    """Run a program to its end, its timeout or its cancellation; the latter two kill its process group.
+
+    A text is run by `/bin/sh -c`.  A background process that keeps the output open delays nothing, and lives.
+    Raises CommandFailed: no such program, no such directory.
+    """
+    began, ooms = time.monotonic(), oom.count()
+    argv = request.command if isinstance(request.command, list) else [_SHELL, "-c", request.command]
+    program = _Program(argv, request, env=env, cwd=cwd, account=account)
+    try:
+        done, _ = await asyncio.wait(
+            (program.child.exited, call.canceled), timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        was_killed = program.child.exited not in done
+        if was_killed:
+            program.child.signal_group(signal.SIGKILL)
+        exit_code = await program.child.exited
+        await program.collect()
+    except BaseException:
+        program.child.signal_group(signal.SIGKILL)
+        raise
+    finally:
+        program.let_go()
+    reason = ""
+    if was_killed:
+        reason = "canceled" if done else f"timed out after {request.timeout:g} s"
+        reason += "; its process group was killed"
+    elif exit_code == _KILLED and oom.count() > ooms:
+        reason = OOM_REASON
+    return CommandOutput(
+        stdout=program.stdout.text(),
+        stderr=program.stderr.text(),
+        exit_code=None if was_killed else exit_code,
+        timed_out=was_killed and not done,
+        canceled=was_killed and bool(done),
+        failure_reason=reason,
+        cut_bytes=program.stdout.cut_bytes + program.stderr.cut_bytes,
+        duration=time.monotonic() - began,
+    )
+
+
+class _Program:
+    """A program and its three pipes."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        request: ExecuteRequest,
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        account: Account | None,
+    ) -> None:
+        self.stdout, self.stderr = Output(request.max_output_bytes), Output(request.max_output_bytes)
+        self._is_over = False
+        stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
+        theirs, ours = (stdin[0], stdout[1], stderr[1]), (stdin[1], stdout[0], stderr[0])
+        try:
+            streams = (theirs[0] if request.stdin else subprocess.DEVNULL, theirs[1], theirs[2])
+            self.child: Child = spawn(argv, env=env, cwd=cwd, account=account, streams=streams)
+        except BaseException:
+            for fd in ours:
+                os.close(fd)
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._stdin = Outlet(ours[0])
+        self._stdin.send(request.stdin.encode("utf-8", "surrogatepass"))
+        self._stdin.close_when_sent()
+        self._inlets = (Inlet(ours[1], self._on_stdout), Inlet(ours[2], self._on_stderr))
+
+    async def collect(self) -> None:
+        """Take what the program has printed, once it has ended."""
+        for inlet in self._inlets:
+            inlet.drain()
+        unended = [inlet.ended for inlet in self._inlets if not inlet.ended.done()]
+        if unended:
+            await asyncio.wait(unended, timeout=_LINGER)
+
+    def let_go(self) -> None:
+        """Keep no more of what comes.  It is still read, or what lives on would die of writing it."""
+        self._is_over = True
+        self._stdin.close()
+
+    def _on_stdout(self, data: bytes) -> None:
+        if not self._is_over:
+            self.stdout.feed(data)
+
+    def _on_stderr(self, data: bytes) -> None:
+        if not self._is_over:
+            self.stderr.feed(data)

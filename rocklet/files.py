@@ -1,0 +1,260 @@
+"""Files: whole texts, and streams of bytes.  Every function here blocks; the engine calls them in threads."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from rock.wire.errors import FileAccess, FileNotFound, InvalidRequest, RockException, TooLarge
+from rock.wire.messages import (
+    DownloadRequest,
+    FileContent,
+    FileFacts,
+    ReadFileRequest,
+    WriteFileRequest,
+)
+
+__all__ = ["Download", "Replacement", "open_download", "read_text", "write_text"]
+
+_CHUNK = 2**18  # bytes
+_READ_LIMIT = 64 * 2**20  # bytes of a text; larger files are downloaded
+
+
+def read_text(request: ReadFileRequest) -> FileContent:
+    """A file as text, with its line ends as they are.
+
+    Raises FileNotFound, FileAccess, TooLarge, InvalidRequest (encoding).
+    """
+    _check_encoding(request.encoding)
+    with _explained(request.path), _open_regular(request.path) as file:
+        data = file.read(_READ_LIMIT + 1)
+    if len(data) > _READ_LIMIT:
+        message = f"{request.path} is larger than {_READ_LIMIT} bytes; download it"
+        raise TooLarge(message, details={"limit": _READ_LIMIT})
+    try:
+        return FileContent(content=data.decode(request.encoding, request.errors), size=len(data))
+    except UnicodeError as error:
+        raise FileAccess(
+            f"{request.path} is no {request.encoding} text: {error}; say another encoding or errors, or download it",
+            details={"path": request.path},
+        ) from error
+
+
+def write_text(request: WriteFileRequest) -> FileFacts:
+    """Replace a file by a text.
+
+    Raises FileAccess, InvalidRequest (encoding, or a text it cannot say).
+    """
+    _check_encoding(request.encoding)
+    try:
+        data = request.content.encode(request.encoding)
+    except UnicodeError as error:
+        raise InvalidRequest(
+            f"content cannot be written as {request.encoding}: {error}; say another encoding",
+            details={"field": "encoding", "value": request.encoding, "expected": "an encoding that can say it"},
+        ) from error
+    with Replacement(request.path, request.mode) as replacement:
+        replacement.write(data)
+        return replacement.commit()
+
+
+class Replacement:
+    """A file that takes another's place in one step, when it is committed; until then, and otherwise, nothing changes.
+
+    Raises FileAccess, InvalidRequest (relative path).
+    """
+
+    def __init__(self, path: str, mode: int | None) -> None:
+        _check_absolute(path)
+        self._path = path
+        self._size = 0
+        self._digest = hashlib.sha256()
+        with _explained(path):
+            self._target = os.path.realpath(path)  # a link stays a link
+            self._mode = mode if mode is not None else _present_mode(self._target)
+            parent = os.path.dirname(self._target)
+            os.makedirs(parent, exist_ok=True)
+            # Beside its target, or the last step would be no rename; 0600 until it has its own mode.
+            self._temporary = os.path.join(parent, f".rocklet-{secrets.token_hex(8)}")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._fd = os.open(self._temporary, flags, 0o600)
+        self._is_committed = False
+
+    def __enter__(self) -> Replacement:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        self._digest.update(data)
+        self._size += len(data)
+        view = memoryview(data)
+        with _explained(self._path):
+            while view:
+                view = view[os.write(self._fd, view) :]
+
+    def commit(self, sha256: str | None = None) -> FileFacts:
+        """Take the target's place, if the bytes have the digest that was promised."""
+        digest = self._digest.hexdigest()
+        if sha256 is not None and sha256 != digest:
+            raise InvalidRequest(
+                f"the body's SHA-256 is {digest}, not {sha256}; nothing was replaced; send it again",
+                details={"field": "sha256", "value": sha256, "expected": digest},
+            )
+        with _explained(self._path):
+            os.fchmod(self._fd, self._mode)
+            os.rename(self._temporary, self._target)
+        self._is_committed = True
+        return FileFacts(path=self._path, size=self._size, sha256=digest)
+
+    def close(self) -> None:
+        """Let go; what was not committed leaves nothing behind."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            if not self._is_committed:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary)
+
+
+class Download:
+    """A part of a file, to be read once."""
+
+    def __init__(self, file: BinaryIO, length: int, sha256: str | None) -> None:
+        self._file = file
+        self.length = length
+        """Bytes."""
+        self.sha256 = sha256
+        self._left = length
+
+    def read(self) -> bytes:
+        """The next bytes; empty at the end, and early if the file has shrunk meanwhile."""
+        data = self._file.read(min(_CHUNK, self._left))
+        self._left -= len(data)
+        return data
+
+    @property
+    def missing_bytes(self) -> int:
+        """How many are still to be read; after the last read, how many the file has lost."""
+        return self._left
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def open_download(request: DownloadRequest) -> Download:
+    """A file, or the part of it that is asked for.
+
+    Raises FileNotFound, FileAccess, InvalidRequest (relative path).
+    """
+    with _explained(request.path):
+        file = _open_regular(request.path)
+        try:
+            size = os.fstat(file.fileno()).st_size
+            left = max(size - request.offset, 0)
+            length = left if request.length is None else min(request.length, left)
+            digest = _digest_of(file, request.offset, length) if request.sha256 else None
+            file.seek(request.offset)
+        except BaseException:
+            file.close()
+            raise
+    return Download(file, length, digest)
+
+
+def _digest_of(file: BinaryIO, offset: int, length: int) -> str:
+    digest = hashlib.sha256()
+    file.seek(offset)
+    while length > 0 and (data := file.read(min(_CHUNK, length))):
+        digest.update(data)
+        length -= len(data)
+    return digest.hexdigest()
+
+
+def _open_regular(path: str) -> BinaryIO:
+    """A regular file, open for reading.  O_NONBLOCK: a FIFO without a writer would hold the thread for ever."""
+    _check_absolute(path)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return open(fd, "rb", buffering=0)
+    os.close(fd)
+    what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+    raise FileAccess(f"{path} is {what}; only regular files can be read", details={"path": path})
+
+
+def _present_mode(path: str) -> int:
+    """The permission bits of the file that is there, or those that a new one gets."""
+    try:
+        found = os.stat(path).st_mode
+    except FileNotFoundError:
+        return 0o666 & ~_UMASK
+    if stat.S_ISREG(found):
+        return stat.S_IMODE(found)
+    what = "a directory" if stat.S_ISDIR(found) else "no regular file"
+    raise FileAccess(f"{path} is {what} and cannot be replaced; give a file's path", details={"path": path})
+
+
+def _read_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()  # once, while there are no threads: it cannot be read without being set
+
+
+def _check_absolute(path: str) -> None:
+    if not path.startswith("/"):
+        raise InvalidRequest(
+            f"path is {path!r}; it must be absolute, such as /tmp/{path}",
+            details={"field": "path", "value": path, "expected": "an absolute path"},
+        )
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        is_text = codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError):
+        is_text = False
+    if not is_text:
+        raise InvalidRequest(
+            f"encoding is {name!r}; it must be a text encoding that Python knows, such as utf-8 or latin-1",
+            details={"field": "encoding", "value": name, "expected": "a text encoding"},
+        )
+
+
+_REMEDIES = {
+    errno.EISDIR: "it is a directory; give a file's path",
+    errno.ENOTDIR: "a part of the path is a file, not a directory",
+    errno.EACCES: "permission denied; use another path, or run chmod first",
+    errno.EPERM: "permission denied; use another path, or run chmod first",
+    errno.ENOSPC: "the disk is full; delete something, or ask for more disk",
+    errno.EDQUOT: "the disk quota is used up; delete something, or ask for more disk",
+    errno.ENAMETOOLONG: "the name is too long; use a shorter one",
+    errno.EROFS: "the file system is read-only; use another path",
+    errno.ELOOP: "too many symbolic links; give the file's own path",
+}
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn what the kernel says into errors of the wire."""
+    try:
+        yield
+    except RockException:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFound(f"there is no file {path}; check the path", details={"path": path}) from error
+    except OSError as error:
+        said = _REMEDIES.get(error.errno or 0, f"{error.strerror}; use another path")
+        raise FileAccess(f"{path} cannot be used: {said}", details={"path": path}) from error

@@ -1,0 +1,55 @@
+"""Whether the kernel killed something here for want of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+__all__ = ["OOM_REASON", "OomCounter"]
+
+OOM_REASON = "oom: the kernel killed it for want of memory; use less, or ask for more memory"
+
+_CGROUPS = "/proc/self/cgroup"
+_V2 = "/sys/fs/cgroup{path}/memory.events"
+_V1 = "/sys/fs/cgroup/memory{path}/memory.oom_control"
+_COUNT = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
+_SIZE = 4096  # bytes; the files have some hundred
+
+
+class OomCounter:
+    """The kernel's count of processes killed in the rocklet's own cgroup; always 0 where there is none to read."""
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        with contextlib.suppress(OSError):
+            self._fd = _open_counter()
+
+    def count(self) -> int:
+        """How many there were so far."""
+        if self._fd is None:
+            return 0
+        try:
+            found = _COUNT.search(os.pread(self._fd, _SIZE, 0))
+        except OSError:  # the cgroup was removed under us
+            return 0
+        return int(found[1]) if found else 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _open_counter() -> int | None:
+    """The counter's file.  A container sees its own cgroup as the root, whatever `/proc/self/cgroup` says."""
+    with open(_CGROUPS, encoding="utf-8") as lines:
+        entries = [line.rstrip("\n").split(":", 2) for line in lines]
+    for _, controllers, path in entries:
+        if controllers in ("", "memory") or "memory" in controllers.split(","):
+            pattern = _V1 if controllers else _V2
+            for place in (path.rstrip("/"), ""):
+                with contextlib.suppress(OSError):
+                    return os.open(pattern.format(path=place), os.O_RDONLY | os.O_CLOEXEC)
+    return None

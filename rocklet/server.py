@@ -1,0 +1,62 @@
+"""The rocklet's HTTP server: one listener, one engine behind it, one owner of all tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from rock.wire.messages import RockletExit
+from rocklet.config import Settings
+from rocklet.dialects.native import NativeDialect
+from rocklet.engine import Engine
+
+__all__ = ["Listening", "listen"]
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 512  # connections that wait to be accepted
+_SHUTDOWN_GRACE = 1.0  # seconds for replies that are being sent when the rocklet ends
+
+
+class Listening:
+    """A rocklet that answers."""
+
+    def __init__(self, engine: Engine, port: int) -> None:
+        self.engine = engine
+        self.port = port
+
+    async def wait_ended(self) -> RockletExit:
+        """Why it is to end, once it is."""
+        return await asyncio.shield(self.engine.ended)
+
+
+@contextlib.asynccontextmanager
+async def listen(settings: Settings) -> AsyncIterator[Listening]:
+    """Answer as long as the block runs; then end all commands.
+
+    Raises OSError: the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    async with asyncio.TaskGroup() as tasks:
+        engine = Engine(settings, tasks)
+        dialect = NativeDialect(engine, settings.token_sha256)
+        # handler_cancellation: a caller that goes away is seen at once, and what it had asked for is ended.
+        server = web.Server(dialect.handle, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_GRACE)
+        try:
+            await runner.setup()
+            site = web.SockSite(runner, listener, backlog=_BACKLOG)
+            await site.start()
+            port: int = listener.getsockname()[1]
+            log.info("sandbox %s listens on %s port %d", settings.sandbox_id, settings.host, port)
+            yield Listening(engine, port)
+            await site.stop()
+        finally:
+            await engine.close()
+            await runner.cleanup()

@@ -1,0 +1,332 @@
+"""Bash sessions: commands one after the other in one shell, and whatever may befall them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from rock.wire.errors import CommandFailed, SessionBusy, SessionNotFound
+from rock.wire.messages import InterruptRequest, Observation, RunRequest, Session
+from rocklet.actions import Call
+from rocklet.memory import OOM_REASON, OomCounter
+from rocklet.processes import Account
+from rocklet.sessions.output import Output
+from rocklet.sessions.shell import Shell
+from rocklet.sessions.turns import Turns
+
+__all__ = ["BashSession", "ShellStart"]
+
+log = logging.getLogger(__name__)
+
+_STOP_GRACE = 0.2  # seconds that Ctrl-C may take when a command is ended
+_CLOSE_GRACE = 0.3  # seconds for a shell to pass a hang-up on to its jobs
+_STARTUP_OUTPUT = 2**20  # bytes kept of what start-up files print
+_KILLED = 128 + 9  # the exit code of what SIGKILL ended
+
+
+class ShellStart(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session's shell is started, the first time and each time it has to be replaced."""
+
+    env: dict[str, str]
+    cwd: str
+    account: Account | None = None
+    sources: list[str] = []
+    timeout: float
+    """Seconds for the shell and its start-up files."""
+
+
+class _End(msgspec.Struct, frozen=True, kw_only=True):
+    """Why we ended a command that would have gone on."""
+
+    reason: str
+    grace: float = _STOP_GRACE
+    timed_out: bool = False
+    canceled: bool = False
+    tells_exit_code: bool = False
+
+
+class BashSession:
+    """A bash on a PTY that runs one command after the other, and is replaced when it ends.
+
+    `on_idle` is called when nothing was run for `idle_timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: ShellStart,
+        oom: OomCounter,
+        *,
+        idle_timeout: float | None = None,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._start = start
+        self._oom = oom
+        self._idle_timeout = idle_timeout
+        self._on_idle = on_idle
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._turns = Turns()
+        self._shell: Shell | None = None
+        self._startup_output = ""
+        self._interrupted: asyncio.Future[float] | None = None
+        self._is_open = False
+        self._is_closed = False
+
+    async def open(self, call: Call) -> Session:
+        """Start the shell; who comes meanwhile waits.
+
+        Raises CommandFailed: the shell did not start, or not in time.
+        """
+        async with self._turn(call) as is_mine:
+            if is_mine:
+                try:
+                    await self._start_shell()
+                except BaseException:
+                    self._is_closed = True
+                    raise
+                self._is_open = True
+            return self.describe()
+
+    async def wait_open(self, call: Call) -> Session:
+        """The session, once whoever opens it is done.
+
+        Raises SessionNotFound: it could not be opened.
+        """
+        async with self._turn(call):
+            return msgspec.structs.replace(self.describe(), existed=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its first shell is ready and it was not closed."""
+        return self._is_open and not self._is_closed
+
+    def describe(self) -> Session:
+        """The session as callers see it."""
+        shell = self._shell
+        if shell is None:
+            raise self._gone()
+        return Session(session=self.name, shell=shell.flavor.name, pid=shell.pid, output=self._startup_output)
+
+    async def run(self, request: RunRequest, call: Call) -> Observation:
+        """Run a command when its turn has come, or type into the program in the foreground.
+
+        Raises SessionBusy: a program that an interactive call has started is still there.
+        """
+        async with self._turn(call) as is_mine:
+            if not is_mine:
+                reason = "canceled before it started; nothing was run"
+                return Observation(output="", canceled=True, failure_reason=reason)
+            return await self._run(request, call)
+
+    async def interrupt(self, request: InterruptRequest, call: Call) -> Observation:
+        """Press Ctrl-C, and harder if that does not help; the output is told to the call that waits for it."""
+        if self._interrupted is not None:
+            if not self._interrupted.done():
+                self._interrupted.set_result(request.grace)
+            async with self._turn(call):
+                return Observation(output="", failure_reason="interrupted; the call that ran it has its output")
+        async with self._turn(call) as is_mine:
+            shell = self._shell
+            if not is_mine or shell is None or not shell.is_busy:
+                return Observation(output="", failure_reason="nothing was running")
+            end = _End(reason="interrupted", grace=request.grace, tells_exit_code=True)
+            return await self._end(shell, end, _Observer(self._oom))
+
+    async def close(self) -> None:
+        """End the shell and its foreground command.  Jobs that ignore SIGHUP live on."""
+        self._is_closed = True
+        self._stop_idle_timer()
+        if self._shell is not None:
+            await self._shell.close(_CLOSE_GRACE)
+
+    # --------------------------------------------------------------------------------------------------- turns
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, call: Call) -> AsyncIterator[bool]:
+        """Whether the caller's turn has come; False if the call was canceled first."""
+        is_mine = await self._turns.take(call.canceled)
+        if not is_mine:
+            yield False
+            return
+        self._stop_idle_timer()
+        try:
+            if self._is_closed:
+                raise self._gone()
+            yield True
+        finally:
+            self._start_idle_timer()
+            self._turns.give()
+
+    def _start_idle_timer(self) -> None:
+        if self._idle_timeout is not None and not self._is_closed:
+            self._idle_timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._on_idle)
+
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _gone(self) -> SessionNotFound:
+        return SessionNotFound(f"session {self.name!r} was closed; create it again", details={"session": self.name})
+
+    # ------------------------------------------------------------------------------------------------- commands
+
+    async def _run(self, request: RunRequest, call: Call) -> Observation:
+        observer = _Observer(self._oom)
+        if self._shell is None or self._shell.ended.done():
+            await self._replace_shell()
+            observer.note_restart("its shell had ended since the last command")
+        shell = self._shell
+        assert shell is not None
+        if not shell.is_busy:
+            shell.begin(request.command, limit=request.max_output_bytes, expect=request.expect)
+        elif request.interactive or request.interactive_quit:
+            shell.type(request.command, limit=request.max_output_bytes, expect=request.expect)
+        else:
+            raise SessionBusy(
+                f"a program is in the foreground of session {self.name!r}; talk to it with interactive, or interrupt it"
+            )
+        self._interrupted = asyncio.get_running_loop().create_future()
+        try:
+            end = await self._wait(shell, request, call)
+        finally:
+            self._interrupted = None
+        if end is not None:
+            return await self._end(shell, end, observer)
+        if shell.finished.done():
+            return await self._finish(shell, None, observer)
+        if shell.ended.done():
+            return await self._bury(shell, None, observer)
+        output, seen = shell.take_expected()
+        return observer.observe(output, expect_string=seen)
+
+    async def _wait(self, shell: Shell, request: RunRequest, call: Call) -> _End | None:
+        """Wait for whatever comes first; the reason if the command is to be ended."""
+        assert self._interrupted is not None
+        done, _ = await asyncio.wait(
+            (shell.finished, shell.ended, shell.expected, call.canceled, self._interrupted),
+            timeout=request.timeout,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if not done:
+            reason = f"timed out after {request.timeout:g} s; its process group was killed"
+            return _End(reason=reason, timed_out=True)
+        if done & {shell.finished, shell.ended, shell.expected}:
+            return None
+        if call.canceled in done:
+            return _End(reason="canceled; its process group was ended", canceled=True)
+        return _End(reason="interrupted", grace=self._interrupted.result(), tells_exit_code=True)
+
+    async def _end(self, shell: Shell, end: _End, observer: _Observer) -> Observation:
+        await shell.stop(end.grace)
+        return await (self._bury if shell.ended.done() else self._finish)(shell, end, observer)
+
+    async def _finish(self, shell: Shell, end: _End | None, observer: _Observer) -> Observation:
+        """The observation of a command that is over."""
+        is_settled = await shell.settle()
+        exit_code = shell.finished.result()
+        output = shell.take_output()
+        if end is not None and shell.was_aborted:
+            output.drop_last(b"\n")  # that bash prints when SIGINT brings it back to its top level
+        if not is_settled:
+            await shell.close(0.0)
+            await self._replace_shell()
+            observer.note_restart("its terminal was beyond use")
+        return observer.observe(output, exit_code=exit_code, end=end, expect_string=shell.seen)
+
+    async def _bury(self, shell: Shell, end: _End | None, observer: _Observer) -> Observation:
+        """The observation of a command that took the shell with it."""
+        exit_code = shell.ended.result()
+        shell.release()
+        output = shell.take_output()
+        if self._is_closed:
+            closed = _End(reason="the session was closed", canceled=True)
+            return observer.observe(output, end=end or closed, expect_string=shell.seen)
+        await self._replace_shell()
+        observer.note_restart(f"its shell ended with exit code {exit_code}")
+        return observer.observe(output, exit_code=exit_code, end=end, expect_string=shell.seen)
+
+    # ---------------------------------------------------------------------------------------------------- shells
+
+    async def _replace_shell(self) -> None:
+        try:
+            await self._start_shell()
+        except CommandFailed as error:  # the next command tries again
+            log.warning("session %s has no shell: %s", self.name, error)
+
+    async def _start_shell(self) -> None:
+        if self._shell is not None:
+            self._shell.release()
+        start = self._start
+        shell = self._shell = Shell(env=start.env, cwd=start.cwd, account=start.account)
+        try:
+            async with asyncio.timeout(start.timeout):
+                self._startup_output = await self._prepare(shell)
+        except TimeoutError:
+            await shell.close(0.0)
+            raise CommandFailed(
+                f"the shell and its start-up files took longer than {start.timeout:g} s; raise startup_timeout"
+            ) from None
+        except BaseException:
+            await shell.close(0.0)
+            raise
+
+    async def _prepare(self, shell: Shell) -> str:
+        """Bring a new shell to where its first command can run; what its start-up files printed."""
+        await self._run_quietly(shell, "")
+        shell.take_output()  # the prompt that it came with
+        printed = Output(_STARTUP_OUTPUT)
+        for source in self._start.sources:
+            await self._run_quietly(shell, f". {shlex.quote(source)}")
+            shell.take_output().pour_into(printed)
+        return printed.text()
+
+    async def _run_quietly(self, shell: Shell, command: str) -> None:
+        shell.begin(command, limit=_STARTUP_OUTPUT, expect=[])
+        await asyncio.wait((shell.finished, shell.ended), return_when=asyncio.FIRST_COMPLETED)
+        if shell.ended.done():
+            shell.release()
+            raise CommandFailed(f"the shell ended while it started: {shell.take_output().text()[-2000:]}")
+        await shell.settle()
+
+
+class _Observer:
+    """Takes down what happened to one command."""
+
+    def __init__(self, oom: OomCounter) -> None:
+        self._began = time.monotonic()
+        self._oom = oom
+        self._ooms = oom.count()
+        self._restart = ""
+
+    def note_restart(self, why: str) -> None:
+        """The shell was replaced."""
+        self._restart = f"{why}; a new one answers from now on, without its variables, functions and directory"
+
+    def observe(
+        self, output: Output, *, exit_code: int | None = None, end: _End | None = None, expect_string: str = ""
+    ) -> Observation:
+        """What the caller gets."""
+        reasons = [end.reason] if end is not None else []
+        if end is None and exit_code == _KILLED and self._oom.count() > self._ooms:
+            reasons.append(OOM_REASON)
+        if self._restart:
+            reasons.append(self._restart)
+        return Observation(
+            output=output.text(),
+            exit_code=exit_code if end is None or end.tells_exit_code else None,
+            timed_out=end is not None and end.timed_out,
+            canceled=end is not None and end.canceled,
+            failure_reason="; ".join(reasons),
+            expect_string=expect_string,
+            cut_bytes=output.cut_bytes,
+            shell_restarted=bool(self._restart),
+            duration=time.monotonic() - self._began,
+        )

@@ -1,0 +1,93 @@
+"""Output as it is collected: linear in its length, bounded in memory, exact where nothing was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["Expectation", "Output", "to_text"]
+
+
+def to_text(data: bytes | bytearray) -> str:
+    r"""Bytes as text: UTF-8, and `\xNN` for those that are none."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+class Output:
+    """The bytes that something printed; beyond the limit the middle is dropped and counted."""
+
+    def __init__(self, limit: int) -> None:
+        self._head_size = limit // 2
+        self._tail_size = limit - self._head_size
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Add what was printed next."""
+        room = self._head_size - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        if len(self._tail) > 2 * self._tail_size:
+            self._trim()
+
+    def _trim(self) -> None:
+        excess = len(self._tail) - self._tail_size
+        if excess > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+
+    @property
+    def cut_bytes(self) -> int:
+        """How many bytes were left out of the middle."""
+        self._trim()
+        return self._dropped
+
+    def pour_into(self, other: Output) -> None:
+        """Give another output what this one has kept, and the count of what it has not."""
+        self._trim()
+        other.feed(self._head)
+        other.feed(self._tail)
+        other._dropped += self._dropped
+
+    def drop_last(self, ending: bytes) -> None:
+        """Take back an ending, if it is there."""
+        for part in (self._tail, self._head):
+            if part:
+                if part.endswith(ending):
+                    del part[-len(ending) :]
+                return
+
+    @property
+    def data(self) -> bytes:
+        """What was kept, as bytes."""
+        self._trim()
+        return bytes(self._head + self._tail)
+
+    def text(self) -> str:
+        """What was kept, as text."""
+        self._trim()
+        if not self._dropped:
+            return to_text(self._head + self._tail)
+        return to_text(self._head) + to_text(self._tail)
+
+
+class Expectation:
+    """A watch for the first of several texts in a stream, each byte of which is looked at once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = [(text.encode("utf-8", "surrogatepass"), text) for text in texts]
+        self._overlap = max(len(data) for data, _ in self._texts) - 1
+        self._before = b""
+        self.seen: str | None = None
+
+    def feed(self, data: bytes) -> int | None:
+        """Look at what came next: how much of it belongs to the match and what is before it, or None."""
+        window = self._before + data
+        found = [(at + len(each), text) for each, text in self._texts if (at := window.find(each)) >= 0]
+        if found:
+            end, self.seen = min(found)
+            return end - len(self._before)
+        self._before = window[-self._overlap :] if self._overlap else b""
+        return None

@@ -1,0 +1,124 @@
+"""A PTY as a shell's terminal: exact bytes, and an end of output that nobody has to guess."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import struct
+import termios
+from collections.abc import Callable
+
+from rocklet.descriptors import Inlet, Outlet
+
+__all__ = ["Terminal"]
+
+_ROWS, _COLUMNS = 24, 80
+
+
+class Terminal:
+    """Both sides of a PTY.  What is printed on it goes to `sink`, in order and byte for byte."""
+
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
+        master, self._slave = os.openpty()
+        self.path = os.ttyname(self._slave)
+        os.set_blocking(self._slave, False)
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        self._attributes = termios.tcgetattr(self._slave)
+        self._attributes[1] &= ~termios.OPOST  # or \n would come back as \r\n
+        self._attributes[3] &= ~termios.ECHO
+        self.reset()
+        self._sink = sink
+        self._keyboard = Outlet(os.dup(master))
+        self._screen = Inlet(master, self._on_data)
+        self._master = master
+        self._marker = b""
+        self._fragment = b""
+        self._held = bytearray()
+        self._settled: asyncio.Future[None] | None = None
+
+    def give_to(self, uid: int, gid: int) -> None:
+        """Let another user open it by name."""
+        os.fchown(self._slave, uid, gid)
+
+    def reset(self) -> None:
+        """Undo what a command did to its modes."""
+        with contextlib.suppress(termios.error):  # its shell is gone; a new one gets a new terminal
+            termios.tcsetattr(self._slave, termios.TCSANOW, self._attributes)
+
+    def type(self, data: bytes) -> None:
+        """Press keys."""
+        self._keyboard.send(data)
+
+    def foreground(self) -> int:
+        """The process group in the foreground; 0 if there is none."""
+        try:  # asked of the master: of the slave only its own session may ask
+            return 0 if self._screen.ended.done() else max(os.tcgetpgrp(self._master), 0)
+        except OSError:
+            return 0
+
+    async def settle(self) -> None:
+        """Return once everything printed before this call has gone to the sink.
+
+        What a process writes passes through a queue of the kernel before it can be read here, so that "nothing to
+        read" proves nothing.  Hence a marker, drawn only now, is sent through the same queue behind it.
+        """
+        self._settled = asyncio.get_running_loop().create_future()
+        try:
+            self._send_marker()
+            await self._settled
+        finally:
+            self._settled = None
+            self._marker = b""
+            self._flush(len(self._held))
+
+    def drain(self) -> None:
+        """Read what is left when the shell is gone: the kernel has hung up, and the end is an end of file."""
+        self._screen.drain()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._screen.close()
+        self._keyboard.close()
+        if self._slave >= 0:
+            os.close(self._slave)
+            self._slave = -1
+
+    def _send_marker(self) -> None:
+        marker = b"%039d" % secrets.randbits(128)
+        try:
+            written = os.write(self._slave, marker)
+        except OSError:  # full: tried again when some of it was read; or hung up
+            return
+        if written == len(marker):
+            self._marker = marker
+        else:
+            self._fragment = marker[:written]
+
+    def _on_data(self, data: bytes) -> None:
+        if self._settled is None:
+            self._sink(data)
+            return
+        self._held += data
+        if not self._marker:
+            if self._fragment and self._fragment in self._held:
+                self._cut(self._held.index(self._fragment), self._fragment)
+                self._fragment = b""
+            self._send_marker()
+        elif (at := self._held.find(self._marker)) >= 0:
+            self._cut(at, self._marker)
+            if not self._settled.done():
+                self._settled.set_result(None)
+        else:
+            self._flush(len(self._held) - len(self._marker) + 1)
+
+    def _cut(self, at: int, what: bytes) -> None:
+        self._flush(at)
+        del self._held[: len(what)]
+
+    def _flush(self, size: int) -> None:
+        if size > 0:
+            self._sink(bytes(self._held[:size]))
+            del self._held[:size]

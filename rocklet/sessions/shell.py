@@ -1,0 +1,292 @@
+r"""One shell process: bash on a PTY, told what to do through a channel that its commands never see.
+
+The shell is interactive (job control, SIGINT back to the top level) but its fd 0 is one end of a socket pair, so that
+commands come over the socket, of any length and never through the TTY.  Each is sent as
+
+    \builtin eval '...' </dev/tty; { \builtin printf '\n%s %s\n' NONCEa "$?"; ... } >&0 2>&0
+
+    { \builtin printf '\n%s %s\n' NONCEz "$?"; ... } >&0 2>&0
+
+What it runs has the terminal as its stdin; the printf, a builtin at the top level, has the socket.  If the command is
+aborted (SIGINT, `set -u`), bash drops the rest of the first line and the last line tells the status; the empty line in
+between ends what a syntax error leaves in bash's parser.  The nonce is new each time, so a forged mark is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+
+import msgspec
+
+from rock.wire.errors import CommandFailed
+from rocklet.descriptors import Inlet, Outlet
+from rocklet.processes import Account, Child, signal_group, spawn
+from rocklet.sessions.output import Expectation, Output
+from rocklet.sessions.pty import Terminal
+
+__all__ = ["Flavor", "Shell", "find_flavor", "frame_command"]
+
+_IDLE_OUTPUT = 2**20  # bytes kept of what background jobs print between commands
+_SETTLE_TIMEOUT = 2.0  # seconds for the kernel to pass on what was printed; it takes microseconds
+_KILL_GRACE = 0.2  # seconds from the kill of a command to that of its shell
+_RESYNC_TIMEOUT = 0.1  # seconds until a mark that an interrupt may have swallowed is sent again
+_RESYNC_TRIES = 5
+
+
+class Flavor(msgspec.Struct, frozen=True, kw_only=True):
+    """A shell that can run a session."""
+
+    name: str
+    argv: list[str]
+    builtin: str
+    """The prefix that reaches a builtin past aliases and functions."""
+    quiet: str
+    """Empties every prompt; run after each command, because commands may set them."""
+
+
+_BASH = Flavor(
+    name="bash",
+    argv=["--noprofile", "--norc", "--noediting", "+o", "history", "+H", "-i"],
+    builtin="\\builtin ",
+    quiet="PS1= PS2= PS0= PROMPT_COMMAND=()",
+)
+_SH = Flavor(name="sh", argv=["-i"], builtin="\\", quiet="PS1= PS2=")
+
+
+def find_flavor(path: str) -> tuple[Flavor, str]:
+    """The best shell on a PATH, and where it is: bash, else sh.
+
+    Raises CommandFailed: the image has no shell at all.
+    """
+    for flavor in (_BASH, _SH):
+        program = shutil.which(flavor.name, path=path)
+        if program is not None:
+            return flavor, program
+    raise CommandFailed(f"there is neither bash nor sh on {path}; add one to the image")
+
+
+def frame_command(flavor: Flavor, command: str, nonce: str, status: int) -> bytes:
+    """The lines that run a command with `$?` as the last one left it, and tell its status on the side channel."""
+    # `||` keeps errexit in force for what stands last, and a status of its own needs a subshell: only when it is not 0.
+    restore = f"(exit {status}) || " if status else ""
+    run = f"{restore}{flavor.builtin}eval {shlex.quote(command)} </dev/tty"
+    return f"{run}; {_mark(flavor, nonce + 'a')}\n\n{_mark(flavor, nonce + 'z')}\n".encode("utf-8", "surrogatepass")
+
+
+def _mark(flavor: Flavor, word: str) -> str:
+    # Braces, so that the traces of `set -x` and DEBUG traps go to the channel too, where they are no marks.
+    return f"{{ {flavor.builtin}printf '\\n%s %s\\n' {word} \"$?\"; {flavor.quiet}; }} >&0 2>&0"
+
+
+class Shell:
+    """A shell process and its terminal.  Runs one command at a time; who may is the session's business."""
+
+    def __init__(self, *, env: Mapping[str, str], cwd: str, account: Account | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.flavor, program = find_flavor(env["PATH"])
+        self.output = Output(_IDLE_OUTPUT)
+        self._terminal = Terminal(self._on_output)
+        self._expectation: Expectation | None = None
+        self.expected: asyncio.Future[Output] = loop.create_future()
+        """The output up to the text that was expected, once it was printed."""
+        self.finished: asyncio.Future[int] = loop.create_future()
+        """The exit code of the command that runs, once it is known."""
+        self.finished.set_result(0)
+        self.was_aborted = False
+        """Whether the last command was dropped half-way, by SIGINT or `set -u`."""
+        self._nonce = ""
+        self._status = 0
+        self._heard = bytearray()
+        try:
+            self.child = self._start(program, env, cwd, account)
+        except BaseException:
+            self._terminal.close()
+            raise
+        self.ended = self.child.exited
+        self.pid = self.child.pid
+
+    def _start(self, program: str, env: Mapping[str, str], cwd: str, account: Account | None) -> Child:
+        if account is not None:
+            self._terminal.give_to(account.uid, account.gid)
+        ours, theirs = socket.socketpair()
+        # The first terminal that a session's leader opens becomes its controlling one; sh does it, bash replaces sh.
+        opener = ["/bin/sh", "-c", 'terminal=$1; shift; exec "$@" 1<>"$terminal" 2>&1', "sh", self._terminal.path]
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            child = spawn(
+                [*opener, program, *self.flavor.argv],
+                env=env,
+                cwd=cwd,
+                account=account,
+                streams=(theirs.fileno(), subprocess.DEVNULL, subprocess.DEVNULL),
+            )
+            undo.pop_all()
+        fd = ours.detach()
+        self._channel_out = Outlet(os.dup(fd))
+        self._channel_in = Inlet(fd, self._on_mark)
+        # A shell whose channel is closed can be told nothing more.
+        self._channel_in.ended.add_done_callback(lambda _: child.signal(signal.SIGKILL))
+        return child
+
+    # ------------------------------------------------------------------------------------------------- commands
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command runs, be it a program that waits for more input."""
+        return not self.finished.done()
+
+    def begin(self, command: str, *, limit: int, expect: list[str]) -> None:
+        """Run a command.  What background jobs printed since the last one stands first in its output."""
+        status = self.finished.result()
+        self.finished = asyncio.get_running_loop().create_future()
+        self.was_aborted = True
+        self._nonce = secrets.token_hex(16)
+        waiting, self.output = self.output, Output(limit)
+        waiting.pour_into(self.output)
+        self._expect(expect)
+        self._channel_out.send(frame_command(self.flavor, command, self._nonce, status))
+
+    def type(self, text: str, *, limit: int, expect: list[str]) -> None:
+        """Press the keys of a text and Enter.  What is expected may have been printed before."""
+        waiting, self.output = self.output, Output(limit)
+        self._expect(expect)
+        if expect:
+            self._on_output(waiting.data)
+        else:
+            waiting.pour_into(self.output)
+        self._terminal.type(text.encode("utf-8", "surrogatepass") + b"\n")
+
+    @property
+    def seen(self) -> str:
+        """The text that was expected and printed; empty if none was."""
+        return (self._expectation.seen if self._expectation is not None else None) or ""
+
+    def take_output(self) -> Output:
+        """What was printed since the command began, what it was expected to print included."""
+        taken, self.output = self.output, Output(_IDLE_OUTPUT)
+        if self.expected.done():
+            before = self.expected.result()
+            taken.pour_into(before)
+            return before
+        return taken
+
+    def take_expected(self) -> tuple[Output, str]:
+        """What was printed up to an expected text, and that text; the rest is left for the next call."""
+        output, seen = self.expected.result(), self.seen
+        self._expect([])
+        return output, seen
+
+    async def settle(self) -> bool:
+        """Wait until all that the command printed is in `output`; False if the terminal is beyond use."""
+        try:
+            async with asyncio.timeout(_SETTLE_TIMEOUT):
+                await self._terminal.settle()
+        except TimeoutError:
+            return False
+        self._terminal.reset()
+        return True
+
+    async def stop(self, grace: float) -> None:
+        """End the command that runs: Ctrl-C, after `grace` seconds a kill of what is in the foreground, then of all."""
+        finished = self.finished
+        for press, patience in ((self._interrupt, grace), (self._kill_foreground, _KILL_GRACE), (self._kill, 0.0)):
+            press()
+            await asyncio.wait((finished, self.ended), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if finished.done() or self.ended.done():
+                break
+        else:
+            await self.ended
+        if not self.ended.done():
+            await self._resync(finished)
+
+    async def _resync(self, finished: asyncio.Future[int]) -> None:
+        """See to it that an interrupt which came late does not hit the next command.
+
+        Bash has handled it once two marks have come back; one that it swallowed is sent again.
+        """
+        was_aborted = self.was_aborted
+        for _ in range(_RESYNC_TRIES):
+            self.finished, self._nonce = asyncio.get_running_loop().create_future(), secrets.token_hex(16)
+            line = f"\n{_mark(self.flavor, self._nonce + 'a')}\n{_mark(self.flavor, self._nonce + 'z')}\n"
+            self._channel_out.send(line.encode())
+            await asyncio.wait(
+                (self.finished, self.ended), timeout=_RESYNC_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self.finished.done() or self.ended.done():
+                break
+        else:
+            self._kill()
+            await self.ended
+        self.finished, self.was_aborted = finished, was_aborted
+
+    async def close(self, grace: float) -> None:
+        """End it: hang up, and kill what does not go.  Jobs in the background live if they ignore SIGHUP."""
+        self._kill_foreground()
+        self.child.signal(signal.SIGHUP)
+        self.child.signal(signal.SIGCONT)
+        await asyncio.wait((self.ended,), timeout=grace)
+        self._kill()
+        await self.ended
+        self.release()
+
+    def release(self) -> None:
+        """Take what a shell that has ended left on its terminal, and let go of all it had."""
+        self._terminal.drain()
+        self._terminal.close()
+        self._channel_in.close()
+        self._channel_out.close()
+
+    # ------------------------------------------------------------------------------------------------ the details
+
+    def _interrupt(self) -> None:
+        self._signal_foreground(signal.SIGINT)
+        self.child.signal(signal.SIGINT)  # a loop or list of the shell ends with its command
+        # Should the interrupt hit the shell between commands, it drops the line it is reading: the mark.
+        self._channel_out.send(f"\n{_mark(self.flavor, self._nonce + 'z')}\n".encode())
+
+    def _kill_foreground(self) -> None:
+        self._signal_foreground(signal.SIGKILL)
+        self.child.signal(signal.SIGINT)
+
+    def _kill(self) -> None:
+        self._signal_foreground(signal.SIGKILL)
+        self.child.signal(signal.SIGKILL)
+
+    def _signal_foreground(self, number: int) -> None:
+        group = self._terminal.foreground()
+        if group not in (0, self.pid):
+            signal_group(group, number)
+
+    def _expect(self, texts: list[str]) -> None:
+        self._expectation = Expectation(texts) if texts else None
+        self.expected = asyncio.get_running_loop().create_future()
+
+    def _on_output(self, data: bytes) -> None:
+        if self._expectation is not None and not self.expected.done():
+            end = self._expectation.feed(data)
+            if end is not None:
+                self.output.feed(data[:end])
+                self.expected.set_result(self.output)
+                self.output, data = Output(_IDLE_OUTPUT), data[end:]
+        self.output.feed(data)
+
+    def _on_mark(self, data: bytes) -> None:
+        self._heard += data
+        *lines, self._heard = self._heard.split(b"\n")
+        for line in lines:
+            word, _, status = line.partition(b" ")
+            if not status.isdigit():
+                continue
+            if word == self._nonce.encode() + b"a":
+                self.was_aborted, self._status = False, int(status)
+            elif word == self._nonce.encode() + b"z" and not self.finished.done():
+                self.finished.set_result(int(status) if self.was_aborted else self._status)
