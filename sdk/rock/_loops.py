@@ -42,7 +42,8 @@ class LoopState:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._tasks: dict[object, asyncio.Task[Any]] = {}
+        self.tasks: dict[object, asyncio.Task[Any]] = {}
+        """What works in the background now, by its key."""
         self._keeper = self._close_with_loop()
 
     async def open(self) -> None:
@@ -51,15 +52,15 @@ class LoopState:
 
     def start(self, key: object, work: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
         """Do some work in the background, unless the same, by its key, is being done."""
-        task = self._tasks.get(key)
+        task = self.tasks.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(work(), name=f"rock {key}")
-            self._tasks[key] = task
+            self.tasks[key] = task
             task.add_done_callback(lambda done: self._forget(key, done))
         return task
 
     def _forget(self, key: object, done: asyncio.Task[Any]) -> None:
-        del self._tasks[key]
+        del self.tasks[key]
         if not done.cancelled() and (error := done.exception()) is not None:
             log.debug("%s failed: %s", done.get_name(), error)
 
@@ -68,7 +69,7 @@ class LoopState:
             yield
         finally:
             self.is_closed = True
-            tasks = list(self._tasks.values())
+            tasks = list(self.tasks.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
