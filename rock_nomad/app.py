@@ -1,0 +1,147 @@
+"""The composition root: what a gateway is made of, chosen here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from rock_nomad.config import ConfigError, GatewayConfig, load_secrets
+from rock_nomad.consul import Consul
+from rock_nomad.gateway.auth import ApiKeys, Authenticator, OpenDoor
+from rock_nomad.gateway.calls import RequestIdFilter
+from rock_nomad.gateway.dialects import Dialect
+from rock_nomad.gateway.dialects.native import Native
+from rock_nomad.gateway.lifecycle import Lifecycle
+from rock_nomad.gateway.listing import Listing
+from rock_nomad.gateway.locator import AddressBook, Locator
+from rock_nomad.gateway.middleware import is_loopback
+from rock_nomad.gateway.observer import Observer
+from rock_nomad.gateway.preview import Preview
+from rock_nomad.gateway.proxy import Proxy
+from rock_nomad.gateway.readiness import Readiness
+from rock_nomad.gateway.renderer import Renderer
+from rock_nomad.gateway.resolver import Resolver
+from rock_nomad.gateway.rocklets import Rocklets, open_session
+from rock_nomad.gateway.server import Handlers, add_routes, create_server
+from rock_nomad.gateway.watcher import Watcher
+from rock_nomad.jobspec import load_base_job
+from rock_nomad.nomad import Nomad
+from rock_nomad.sweep import Sweep
+
+__all__ = ["open_gateway", "run_gateway", "serve_gateway"]
+
+SHUTDOWN_TIMEOUT = 5.0  # seconds for calls that are still served; their clients go on at another replica
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+
+log = logging.getLogger(__name__)
+
+
+async def run_gateway(config: GatewayConfig) -> None:
+    """Serve until SIGINT or SIGTERM, and end gracefully.
+
+    Raises ConfigError.
+    """
+    _write_log()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with serve_gateway(config):
+        await stopped.wait()
+
+
+@asynccontextmanager
+async def serve_gateway(config: GatewayConfig) -> AsyncIterator[str]:
+    """A gateway that listens, at the address that is yielded.
+
+    Raises ConfigError.
+    """
+    async with open_gateway(config) as app:
+        # A client that goes away cancels its handler, which closes the way to the rocklet.
+        runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT, handle_signals=False
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, config.host, config.port)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            log.info("gateway of cluster %s listens on %s", config.profile.name, url)
+            yield url
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
+    """A gateway's application, with what it needs to run for as long as the block lasts.
+
+    Raises ConfigError.
+    """
+    tokens, base = load_secrets(config.secret_file), load_base_job(config.base_job_file)
+    authenticator = _authenticator(config)
+    profile = config.profile
+    async with (
+        Nomad(config.nomad, namespace=profile.namespace, region=profile.region) as nomad,
+        Consul(config.consul) as consul,
+        open_session() as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        renderer, rocklets = Renderer(profile, base, tokens), Rocklets(session)
+        locator = Locator(consul, tokens, AddressBook(), cluster=profile.name)
+        observer = Observer(nomad, locator, rocklets, profile)
+        watcher = Watcher(nomad)
+        lifecycle = Lifecycle(nomad, renderer, observer, Readiness(consul, locator, rocklets), watcher)
+        preview = Preview(nomad, consul, renderer, profile)
+        app = create_server(DIALECTS, authenticator, is_open=config.open)
+        add_routes(
+            app,
+            DIALECTS,
+            _handlers(lifecycle, Listing(nomad, profile), preview),
+            Proxy(session, rocklets, Resolver(locator, observer)),
+        )
+        duties = [
+            tasks.create_task(watcher.run(), name="watcher"),
+            tasks.create_task(Sweep(nomad, profile, observer.answers).run(), name="sweep"),
+        ]
+        try:
+            yield app
+        finally:
+            for duty in duties:
+                duty.cancel()
+
+
+DIALECTS: list[Dialect] = [Native()]
+
+
+def _handlers(lifecycle: Lifecycle, listing: Listing, preview: Preview) -> Handlers:
+    return {
+        "create_sandbox": lifecycle.create,
+        "get_sandbox": lifecycle.get,
+        "stop_sandbox": lifecycle.stop,
+        "delete_sandbox": lifecycle.delete,
+        "resolve_rocklet": lifecycle.resolve,
+        "list_sandboxes": listing.list,
+        "render_job": preview.render,
+        "plan_sandbox": preview.plan,
+        "get_cluster": preview.introduce,
+    }
+
+
+def _authenticator(config: GatewayConfig) -> Authenticator:
+    if not config.open:
+        return ApiKeys(config.keys_file)
+    if not is_loopback(config.host):
+        raise ConfigError(f"an open gateway asks for no key, so it listens on loopback only, not on {config.host}")
+    return OpenDoor()
+
+
+def _write_log() -> None:
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestIdFilter())
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[handler])

@@ -1,0 +1,178 @@
+"""Calls that a rocklet serves, passed on as bytes in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from rock.wire.errors import OutcomeUnknown, RockException, SandboxUnreachable
+from rock.wire.messages import RockletEndpoint
+from rock.wire.operations import REQUEST_ID_HEADER, Operation
+from rock_nomad.gateway import headers
+from rock_nomad.gateway.body import ReplayableBody
+from rock_nomad.gateway.calls import current_request_id
+from rock_nomad.gateway.resolver import Resolver
+from rock_nomad.gateway.rocklets import Rocklets, RockletUnreachable, StaleAddress
+
+__all__ = ["Proxy"]
+
+ATTEMPTS = 3  # a stale address, a connection cut after sending, and the one that counts
+SMALL_REPLY = 64 * 1024  # bytes; read whole before the client gets any, so that a cut one can be asked for again
+CANCEL_TIMEOUT = 1.0  # seconds
+
+_NOT_THERE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, RockletUnreachable, StaleAddress)
+"""Nobody listens at the address, or somebody else: nothing was run."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Passage:
+    """One call on its way to a rocklet."""
+
+    request: web.Request
+    operation: Operation[Any, Any]
+    tenant: str
+    sandbox_id: str
+    body: ReplayableBody | None
+    may_have_run: bool = False
+    """Whether a connection was lost after sending."""
+    refused: set[RockletEndpoint] = field(default_factory=set)
+    """Where nobody listens, or somebody else."""
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        return self.body is None or self.body.can_be_sent_again
+
+    @property
+    def was_named_by_client(self) -> bool:
+        """Whether the client sent an id of its own, and so may come again to join the action."""
+        return REQUEST_ID_HEADER in self.request.headers
+
+
+class Proxy:
+    """Streams calls to rocklets.  A call runs once, or the error says that this is not known.
+
+    It is sent again when nothing of it was sent, and to the same rocklet when the connection was lost after sending:
+    there it is idempotent, or joined by its request id.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, rocklets: Rocklets, resolver: Resolver) -> None:
+        self._session, self._rocklets, self._resolver = session, rocklets, resolver
+
+    async def relay(
+        self, request: web.Request, operation: Operation[Any, Any], *, tenant: str, sandbox_id: str
+    ) -> web.StreamResponse:
+        """The rocklet's answer, as it comes.
+
+        Raises SandboxUnreachable (nothing was run), OutcomeUnknown, and how the sandbox ended.
+        """
+        body = ReplayableBody(request.content) if request.can_read_body else None
+        passage = _Passage(request, operation, tenant, sandbox_id, body)
+        for _ in range(ATTEMPTS):
+            endpoint = await self._resolve(passage)
+            if endpoint in passage.refused or not passage.can_be_sent_again:
+                break
+            response = await self._attempt(passage, endpoint)
+            if response is not None:
+                return response
+        raise await self._failure(passage)
+
+    async def _resolve(self, passage: _Passage) -> RockletEndpoint:
+        try:
+            return await self._resolver.resolve(passage.tenant, passage.sandbox_id)
+        except RockException as error:
+            if passage.may_have_run:
+                raise _outcome_unknown(passage) from error
+            raise
+
+    async def _attempt(self, passage: _Passage, endpoint: RockletEndpoint) -> web.StreamResponse | None:
+        """The answer, or None where there was none and the call may be sent again."""
+        try:
+            if passage.operation.is_open:
+                # An open call takes no token, so it would not notice a foreign rocklet, nor a foreign tenant.
+                await self._rocklets.clocks(endpoint)
+            async with self._send(passage, endpoint) as reply:
+                if reply.status == 401 or REQUEST_ID_HEADER not in reply.headers:
+                    raise StaleAddress(endpoint.url)
+                return await _pass_down(passage.request, reply)
+        except _NOT_THERE as error:
+            log.info("sandbox %s is not at %s: %s", passage.sandbox_id, endpoint.url, type(error).__name__)
+            self._resolver.forget(passage.tenant, endpoint)
+            passage.refused.add(endpoint)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            log.warning("sandbox %s: connection lost after sending: %r", passage.sandbox_id, error)
+            passage.may_have_run = True
+        except asyncio.CancelledError:
+            await self._cancel(passage, endpoint)
+            raise
+        return None
+
+    @asynccontextmanager
+    async def _send(self, passage: _Passage, endpoint: RockletEndpoint) -> AsyncIterator[aiohttp.ClientResponse]:
+        request = passage.request
+        ours = {"Authorization": f"Bearer {endpoint.token}", REQUEST_ID_HEADER: current_request_id.get()}
+        query = request.rel_url.raw_query_string
+        async with self._session.request(
+            request.method,
+            URL(f"{endpoint.url}{passage.operation.path}?{query}".removesuffix("?"), encoded=True),
+            headers=headers.to_rocklet(request.headers, ours),
+            data=passage.body.chunks() if passage.body is not None else None,
+            allow_redirects=False,
+        ) as reply:
+            yield reply
+
+    async def _cancel(self, passage: _Passage, endpoint: RockletEndpoint) -> None:
+        """End the action of a client that went away, unless it may come again under its own request id."""
+        if passage.operation.idempotent or passage.was_named_by_client:
+            return
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                await self._rocklets.cancel(endpoint, current_request_id.get())
+        except (RockletUnreachable, StaleAddress, TimeoutError):
+            log.info("sandbox %s: the action of a client that left could not be cancelled", passage.sandbox_id)
+
+    async def _failure(self, passage: _Passage) -> RockException:
+        if passage.may_have_run and not (passage.operation.idempotent and passage.can_be_sent_again):
+            return _outcome_unknown(passage)
+        if not passage.can_be_sent_again:
+            return SandboxUnreachable(
+                f"the rocklet of sandbox {passage.sandbox_id} was lost while a large body was sent; send it again",
+                details={"sandbox_id": passage.sandbox_id, "executed": "no"},
+            )
+        return await self._resolver.why_gone(passage.tenant, passage.sandbox_id)
+
+
+def _outcome_unknown(passage: _Passage) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the rocklet of sandbox {passage.sandbox_id} was lost after {passage.operation.name} was sent: it may or may "
+        "not have run; mask the episode",
+        details={"sandbox_id": passage.sandbox_id, "executed": "unknown"},
+    )
+
+
+async def _pass_down(request: web.Request, reply: aiohttp.ClientResponse) -> web.StreamResponse:
+    passed = headers.to_client(reply.headers)
+    if reply.content_length is not None and reply.content_length <= SMALL_REPLY:
+        return web.Response(status=reply.status, reason=reply.reason, headers=passed, body=await reply.read())
+    response = web.StreamResponse(status=reply.status, reason=reply.reason, headers=passed)
+    await response.prepare(request)
+    try:
+        async for chunk in reply.content.iter_any():
+            await response.write(chunk)
+    except (aiohttp.ClientError, ConnectionError) as error:
+        log.warning("%s: the reply was cut on its way: %r", request.path, error)
+        # A clean end would pass for the whole reply, so the client's connection is cut as well.
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response

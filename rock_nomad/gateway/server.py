@@ -1,0 +1,77 @@
+"""The gateway's HTTP server: every operation of every dialect at its place, served here or passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, Operation
+from rock_nomad.gateway.auth import Authenticator
+from rock_nomad.gateway.calls import Call, current_caller
+from rock_nomad.gateway.dialects import Dialect, Route
+from rock_nomad.gateway.middleware import MAX_BODY, add_request_id, authenticate, refuse_browsers, type_errors
+from rock_nomad.gateway.proxy import Proxy
+from rock_nomad.names import check_sandbox_id
+
+__all__ = ["Handlers", "add_routes", "create_server"]
+
+Handlers = Mapping[str, Callable[[Call, Any], Awaitable[msgspec.Struct]]]
+"""What serves each operation of the gateway's own, by the operation's name."""
+
+
+def create_server(dialects: Sequence[Dialect], authenticator: Authenticator, *, is_open: bool) -> web.Application:
+    """An application that knows its callers and types its errors; `add_routes` gives it something to do."""
+    middlewares: list[Middleware] = [type_errors(dialects), authenticate(authenticator)]
+    if is_open:
+        middlewares.insert(1, refuse_browsers())
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
+    app.on_response_prepare.append(add_request_id)
+    return app
+
+
+def add_routes(app: web.Application, dialects: Sequence[Dialect], handlers: Handlers, proxy: Proxy) -> None:
+    """Put every operation of every dialect at its place."""
+    served_here = {name for name, operation in OPERATIONS.items() if operation.served_by == "gateway"}
+    if set(handlers) != served_here:
+        raise ValueError(f"handlers and operations differ in {sorted(set(handlers) ^ served_here)}")
+    for dialect in dialects:
+        for route in dialect.routes():
+            if route.operation.served_by == "rocklet":
+                handler = _relay(route.operation, proxy)
+            else:
+                handler = _serve(dialect, route, handlers)
+            app.router.add_route(route.method, route.path, handler)
+
+
+def _serve(dialect: Dialect, route: Route, handlers: Handlers) -> Handler:
+    operation, act = route.operation, handlers[route.operation.name]
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        call = _call(request, operation)
+        wanted = await dialect.decode(operation, request)
+        return dialect.encode(operation, await act(call, wanted))
+
+    return serve
+
+
+def _relay(operation: Operation[Any, Any], proxy: Proxy) -> Handler:
+    async def relay(request: web.Request) -> web.StreamResponse:
+        sandbox_id = check_sandbox_id(request.match_info["sandbox_id"])
+        return await proxy.relay(request, operation, tenant=current_caller.get().tenant, sandbox_id=sandbox_id)
+
+    return relay
+
+
+def _call(request: web.Request, operation: Operation[Any, Any]) -> Call:
+    sandbox_id = request.match_info.get("sandbox_id")
+    # A request id says "once" of any call that is not idempotent, so it names what such a call makes.
+    key = request.headers.get("Idempotency-Key") or request.headers.get(REQUEST_ID_HEADER)
+    return Call(
+        caller=current_caller.get(),
+        sandbox_id=check_sandbox_id(sandbox_id) if sandbox_id is not None else "",
+        idempotency_key=None if operation.idempotent else key,
+    )

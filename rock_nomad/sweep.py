@@ -1,0 +1,176 @@
+"""The one periodic duty, on every replica: end what waited or was lost too long, and say once how each sandbox ended.
+
+What is overdue is decided by a pure function, by Nomad's clock; acting on it twice is the same as once, so there is no
+leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NoReturn
+
+from rock.wire.errors import RockException
+from rock.wire.messages import SandboxStatus, State
+from rock_nomad.config import ClusterProfile
+from rock_nomad.life import Life
+from rock_nomad.names import JOB_PREFIX, sandbox_id_of
+from rock_nomad.nomad import Nomad
+from rock_nomad.records import Row, integer, mapping, text
+from rock_nomad.status import derive_status
+
+__all__ = ["Cause", "Overdue", "Sweep", "by_job", "is_ours", "overdue"]
+
+LOOK_BACK = 60.0  # seconds; ends older than that were said by a replica that lived then
+AT_ONCE = 16  # deregistrations
+
+log = logging.getLogger(__name__)
+
+Answers = Callable[[str, str], Awaitable[bool]]
+"""Whether the rocklet of a tenant's sandbox answers; (tenant, sandbox_id)."""
+
+
+class Cause(Enum):
+    """Which of its times a sandbox has outstayed."""
+
+    STARTUP = "it did not start within its startup timeout"
+    NODE_LOST = "its node has been gone for too long"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overdue:
+    """A sandbox to be ended."""
+
+    sandbox_id: str
+    job_id: str
+    tenant: str
+    cause: Cause
+
+
+def is_ours(job: Row, profile: ClusterProfile) -> bool:
+    """Whether a job is a sandbox of this cluster: nothing else is ever touched."""
+    is_sandbox = sandbox_id_of(text(job.get("ID"))) is not None
+    return is_sandbox and mapping(job.get("Meta")).get("managed_by") == profile.name
+
+
+def by_job(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Allocations, or evaluations, under the job that each is of."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(str(row.get("JobID", "")), []).append(row)
+    return found
+
+
+def overdue(jobs: Iterable[Row], allocations: Iterable[Row], *, now: float, profile: ClusterProfile) -> list[Overdue]:
+    """Which of our sandboxes are to be ended at `now`, in unix seconds by Nomad's clock."""
+    of_job = by_job(allocations)
+    found = []
+    for job in jobs:
+        if not is_ours(job, profile):
+            continue
+        job_id = text(job.get("ID"))
+        cause = _cause(job, of_job.get(job_id, []), now, profile)
+        if cause is not None:
+            meta = mapping(job.get("Meta"))
+            sandbox_id, tenant = text(meta.get("sandbox_id")), text(meta.get("tenant"))
+            found.append(Overdue(sandbox_id=sandbox_id, job_id=job_id, tenant=tenant, cause=cause))
+    return found
+
+
+def _cause(job: Row, allocations: Sequence[Row], now: float, profile: ClusterProfile) -> Cause | None:
+    life = Life.from_rows(job, allocations, [])
+    if life.is_over:
+        return None
+    place = life.allocation
+    if place is None or place.client_status == "pending":
+        deadline = life.startup_deadline
+        return Cause.STARTUP if deadline is not None and now > deadline else None
+    if place.client_status == "unknown":
+        # A listing does not say since when; nothing else can have changed it meanwhile.
+        since = max(integer(each.get("ModifyTime")) for each in allocations if each.get("ID") == place.id) / 1e9
+        return Cause.NODE_LOST if now > since + profile.node_lost_after else None
+    return None
+
+
+class Sweep:
+    """Looks over every sandbox of the cluster once in a while."""
+
+    def __init__(self, nomad: Nomad, profile: ClusterProfile, answers: Answers) -> None:
+        self._nomad, self._profile, self._answers = nomad, profile, answers
+        self._ended: set[str] | None = None
+        self.ends: Counter[str] = Counter()
+        """How many ended for which reason, since this replica started."""
+
+    async def run(self) -> NoReturn:
+        """Sweep for ever."""
+        while True:
+            # Spread over the replicas, and over time.
+            await asyncio.sleep(self._profile.sweep_interval * random.uniform(0.5, 1.5))  # noqa: S311
+            try:
+                await self.sweep()
+            except RockException as error:
+                log.warning("this sweep was cut short, the next one goes on: %s", error)
+
+    async def sweep(self) -> None:
+        """Look once.
+
+        Raises ClusterUnavailable: the next sweep will find the same and more.
+        """
+        listed = await self._nomad.list_jobs(JOB_PREFIX)
+        jobs = [job for job in listed.data if is_ours(job, self._profile)]
+        allocations = (await self._nomad.list_allocations()).data
+        gate = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as ends:
+            for each in overdue(jobs, allocations, now=listed.date, profile=self._profile):
+                ends.create_task(self._end(each, gate), name=f"end {each.sandbox_id}")
+        self._record(jobs, by_job(allocations), listed.date)
+
+    async def _end(self, listed: Overdue, gate: asyncio.Semaphore) -> None:
+        """End one, if it still is overdue when read again; what goes wrong is left to the next sweep."""
+        try:
+            async with gate:
+                if not await self._is_still(listed):
+                    return
+                await self._nomad.stop(listed.job_id)
+        except RockException as error:
+            log.warning("sandbox %s is to be ended, but not yet: %s", listed.sandbox_id, error)
+        else:
+            log.info("sandbox %s is ended: %s", listed.sandbox_id, listed.cause.value)
+
+    async def _is_still(self, listed: Overdue) -> bool:
+        job = await self._nomad.job(listed.job_id)
+        if job is None:
+            return False
+        allocations = await self._nomad.allocations(listed.job_id)
+        if listed not in overdue([job.data], allocations.data, now=job.date, profile=self._profile):
+            return False
+        if listed.cause is Cause.NODE_LOST and await self._answers(listed.tenant, listed.sandbox_id):
+            log.warning("sandbox %s lives on, cut off from nomad: its node is disconnected", listed.sandbox_id)
+            return False
+        return True
+
+    def _record(self, jobs: Sequence[Row], of_job: Mapping[str, Sequence[Row]], now: float) -> None:
+        """Say of each sandbox once that, and why, it ended: Nomad forgets it after some hours.
+
+        Every replica says it, so a replica's death loses nothing; the sandbox's id makes them one.
+        """
+        over = {str(job["ID"]): job for job in jobs if job.get("Status") == "dead" or job.get("Stop")}
+        before, self._ended = self._ended, set(over)
+        for job_id in over.keys() - (before or set()):
+            status = derive_status(over[job_id], of_job.get(job_id, []), [])
+            if status.state is not State.STOPPED:
+                self._ended.discard(job_id)
+            elif before is not None or (status.stopped_at or 0.0) > now - LOOK_BACK:
+                self._say(status)
+
+    def _say(self, status: SandboxStatus) -> None:
+        reason = status.reason.value if status.reason is not None else "unknown"
+        self.ends[reason] += 1
+        log.info(
+            "sandbox %s of tenant %s ended: %s (%d so far)", status.sandbox_id, status.tenant, reason, self.ends[reason]
+        )
