@@ -8,6 +8,7 @@ stream are aiohttp's.  Together they stay below 64 connections, of the 100 that 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -315,7 +316,9 @@ class _Refused(Exception):
 
 def translate(status: int, said: str, url: str) -> RockException:
     """The error that means what Nomad said.  Source: the texts were seen on Nomad 2.0.5."""
-    said = said.strip()[:500]
+    # Nomad's validation says "1 error occurred:" and a list.
+    said, is_invalid = _VALIDATION.subn("", " ".join(said.split()))
+    said = said[:500]
     if status == 403:
         return ClusterUnavailable(f"nomad at {url} refuses the gateway's token: {said}; see its ACL policy")
     if "nonexistent node pool" in said:
@@ -326,13 +329,18 @@ def translate(status: int, said: str, url: str) -> RockException:
         )
     if "nonexistent namespace" in said:
         return ClusterUnavailable(f"nomad at {url} lacks the namespace of this cluster's profile: {said}")
-    if status == 429 or status >= 500:
+    if status == 429 or (status >= 500 and not is_invalid):
         return ClusterUnavailable(f"nomad at {url} failed: {said}")
-    return InternalError(f"nomad at {url} did not understand the gateway (HTTP {status}): {said}")
+    return InternalError(f"nomad at {url} refuses what the gateway sent (HTTP {status}): {said}")
+
+
+_VALIDATION = re.compile(r"\d+ errors? occurred: \*? ?")
 
 
 def _unreachable(url: str, error: object) -> ClusterUnavailable:
-    return ClusterUnavailable(f"nomad does not answer at {url}: {error or type(error).__name__}")
+    # requests wraps what happened in three texts, of which the last says it.
+    why = str(error).rpartition(": ")[2].strip("\"')") if isinstance(error, requests.RequestException) else str(error)
+    return ClusterUnavailable(f"nomad does not answer at {url}: {why or type(error).__name__}")
 
 
 def _requests_session(config: NomadConfig) -> requests.Session:

@@ -98,13 +98,11 @@ def _could_hold(node: Row, ask: Ask) -> bool:
 
 
 def _is_operators_fault(failed: Mapping[str, Any]) -> bool:
-    """Whether every node that was looked at lacks what the operator provides: a driver, a runtime, a volume, Consul."""
+    """Whether every node that was looked at lacks a driver, a runtime or a volume."""
     filtered = mapping(failed.get("ConstraintFiltered"))
-    # Of all that filters nodes a spec can ask for devices alone; the other constraints are the cluster's own.
-    lacking = [key for key in filtered if key not in (_NO_DEVICES, _SAME_CLASS)]
-    if not lacking or _NO_DEVICES in filtered:
-        return False
-    return sum(integer(count) for count in filtered.values()) >= integer(failed.get("NodesEvaluated"))
+    lacking = [key for key in filtered if key in _LACKS or key.startswith(DOCKER_RUNTIMES_ATTRIBUTE)]
+    counted = sum(integer(filtered[key]) for key in (*lacking, _SAME_CLASS) if key in filtered)
+    return bool(lacking) and counted >= integer(failed.get("NodesEvaluated"))
 
 
 def _total(node: Row, kind: str) -> int:
@@ -131,11 +129,13 @@ def _matches(device: Row, ask: Ask) -> bool:
 
 # --------------------------------------------------------------------------------------------------------- sentences
 
-_FAULTS: Mapping[str, str] = {
+_LACKS: Mapping[str, str] = {
     "missing drivers": "without a healthy driver for this isolation",
     "missing compatible host volumes": "without the rocklet's volume",
-    "missing network": "without a network",
 }
+
+_CONSUL_CONSTRAINT = "${attr.consul."
+"""How Nomad's own constraint on services begins; a node that has just booted fails it for some seconds."""
 
 
 def _sentence(failed: Mapping[str, Any], ask: Ask, pool: Sequence[Row]) -> str:
@@ -190,7 +190,9 @@ def _filter(constraint: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
         return f"{count} without the runtime {constraint.rpartition(' ')[2]}"
     if constraint == _SAME_CLASS:
         return f"{count} like these"
-    return f"{count} {_FAULTS.get(constraint, f'refused by the constraint {constraint}')}"
+    if constraint.startswith(_CONSUL_CONSTRAINT):
+        return f"{count} without Consul"
+    return f"{count} {_LACKS.get(constraint, f'refused by the constraint {constraint}')}"
 
 
 def _gpus(ask: Ask) -> str:
