@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from rock import _convert, _loops
 from rock._gateway import Gateway
 from rock.wire import messages as m
-from rock.wire.errors import BadRequestRockError, GatewayUnreachable, RockException, SandboxNotFound, StartFailed
+from rock.wire.errors import (
+    BadRequestRockError,
+    ClusterUnavailable,
+    GatewayUnreachable,
+    RockException,
+    SandboxNotFound,
+    StartFailed,
+)
 from rock.wire.operations import CREATE_SANDBOX, GET_SANDBOX, STOP_SANDBOX
 from rock.wire.reasons import Reason
 from rock.wire.spec import SandboxSpec
@@ -18,23 +26,31 @@ __all__ = ["start_sandbox"]
 
 log = logging.getLogger(__name__)
 
-_HOLD = 20.0  # seconds that a gateway may hold an answer, at most
+_MAX_HOLD = 20.0  # seconds that a gateway may hold an answer, at most
 _GRACE = 5.0  # seconds past the startup timeout in which the gateway's own word about it may come
-_ABANDON_TIMEOUT = 30.0  # seconds for undoing a start; a create in flight is held for `_HOLD`
+_PAUSE = 1.0  # seconds before a gateway that did not answer is asked again
+_ABANDON_TIMEOUT = 30.0  # seconds for undoing a start; a create in flight is held for up to `_MAX_HOLD`
 
 
-async def start_sandbox(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatus:
+async def start_sandbox(
+    gateway: Gateway,
+    spec: SandboxSpec,
+    *,
+    hold: float = _MAX_HOLD,
+    on_status: Callable[[m.SandboxStatus], None] = lambda _: None,
+) -> m.SandboxStatus:
     """The status of a sandbox whose rocklet answers.
 
-    `spec` has an id, so that a create whose answer never comes can still be undone.
+    `spec` has an id, so that a create whose answer never comes can still be undone.  `on_status` is told how it stands
+    while it is pending, every `hold` seconds.
 
     Raises the typed end of a sandbox that ended first; StartFailed: it took longer than its startup timeout.
     """
     state = await _loops.of_running_loop()
-    create = state.start(("create", spec.sandbox_id), lambda: _create(gateway, spec))
+    create = state.start(("create", spec.sandbox_id), lambda: _create(gateway, spec, hold))
     try:
         # The create is its own task: cancelling it half-way would leave nobody who knows whether there is a sandbox.
-        status = await _wait_until_settled(gateway, spec, await asyncio.shield(create))
+        status = await _wait_until_settled(gateway, spec, await asyncio.shield(create), hold, on_status)
     except BaseException:
         if not _was_refused(create):
             undo = state.start(("abandon", spec.sandbox_id), lambda: _abandon(gateway, spec, create))
@@ -45,22 +61,34 @@ async def start_sandbox(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatus:
     return status
 
 
-async def _create(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatus:
-    hold = min(_HOLD, spec.startup_timeout)
-    return await gateway.call(CREATE_SANDBOX, m.CreateSandboxRequest(spec=spec, hold=hold))
+async def _create(gateway: Gateway, spec: SandboxSpec, hold: float) -> m.SandboxStatus:
+    request = m.CreateSandboxRequest(spec=spec, hold=min(hold, spec.startup_timeout))
+    return await gateway.call(CREATE_SANDBOX, request)
 
 
-async def _wait_until_settled(gateway: Gateway, spec: SandboxSpec, status: m.SandboxStatus) -> m.SandboxStatus:
+async def _wait_until_settled(
+    gateway: Gateway,
+    spec: SandboxSpec,
+    status: m.SandboxStatus,
+    hold: float,
+    on_status: Callable[[m.SandboxStatus], None],
+) -> m.SandboxStatus:
     deadline = time.monotonic() + spec.startup_timeout + _GRACE
     while status.state is m.State.PENDING:
+        on_status(status)
         left = deadline - time.monotonic()
         if left <= 0:
             raise StartFailed(
                 f"sandbox {spec.sandbox_id} did not start within {spec.startup_timeout:g} s: {status.message}",
                 reason=Reason.STARTUP_TIMEOUT,
             )
-        request = m.GetSandboxRequest(hold=min(_HOLD, left))
-        status = await gateway.call(GET_SANDBOX, request, sandbox_id=status.sandbox_id)
+        try:
+            request = m.GetSandboxRequest(hold=min(hold, left))
+            status = await gateway.call(GET_SANDBOX, request, sandbox_id=status.sandbox_id)
+        except (ClusterUnavailable, GatewayUnreachable) as error:
+            # The sandbox goes on starting without them; they have until its startup timeout to come back.
+            log.info("sandbox %s: %s", spec.sandbox_id, error)
+            await asyncio.sleep(_PAUSE)
     return status
 
 

@@ -1,0 +1,64 @@
+"""`rock-nomad`: what a platform engineer and a trainer type.
+
+Exit codes: 0 done, 1 the command in the sandbox failed, 2 fix the call, 3 retry.  `exec` ends with its command's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
+
+import typer
+
+from rock.wire.errors import RockException
+from rock.wire.reasons import Family
+from rock_nomad.cli import clusters, jobs, sandboxes
+from rock_nomad.cli.output import say
+from rock_nomad.config import ConfigError
+
+__all__ = ["app", "main"]
+
+_P = ParamSpec("_P")
+
+_EXIT_CODES = {Family.COMMAND: 1, Family.BAD_REQUEST: 2, Family.INTERNAL: 3}
+
+app = typer.Typer(
+    name="rock-nomad",
+    help="Sandboxes for reinforcement learning, on Nomad and Consul.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _command(function: Callable[_P, Coroutine[Any, Any, int | None]]) -> Callable[_P, None]:
+    """A coroutine as a command: its errors become one sentence and an exit code."""
+
+    @wraps(function)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            code = asyncio.run(function(*args, **kwargs))
+        except RockException as error:
+            say(f"error: {error.message}")
+            code = _EXIT_CODES[error.family]
+        except ConfigError as error:
+            say(f"error: {error}")
+            code = 2
+        except KeyboardInterrupt:
+            code = 130
+        raise typer.Exit(code or 0)
+
+    return run
+
+
+for _function in (*clusters.COMMANDS, *sandboxes.COMMANDS, *jobs.COMMANDS):
+    app.command(_function.__name__.rstrip("_"), context_settings=getattr(_function, "settings", None))(
+        _command(_function)
+    )
+
+
+def main() -> None:
+    """The entry point."""
+    app()

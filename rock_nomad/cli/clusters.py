@@ -1,0 +1,203 @@
+"""The commands that serve: `dev`, a whole cluster on this machine, and `gateway`, for real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from rock._config import GatewayAddress, credentials_path
+from rock._credentials import read_credentials, write_credentials
+from rock._gateway import Gateway
+from rock.wire.errors import BadRequestRockError, ClusterUnavailable
+from rock_nomad.app import serve_gateway
+from rock_nomad.cli.options import request_files
+from rock_nomad.cli.output import say
+from rock_nomad.cli.ports import is_free, listener_of
+from rock_nomad.cli.submission import submit_all
+from rock_nomad.config import GatewayConfig, load_gateway_config
+
+__all__ = ["COMMANDS"]
+
+_HOST = "127.0.0.1"
+_START_TIMEOUT = 30.0  # seconds for the embedded cluster to listen
+_STOP_TIMEOUT = 30.0  # seconds for it to end every sandbox
+
+_Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
+_Keys = Annotated[Path | None, typer.Option("--keys", help="YAML file of API keys.")]
+_Secret = Annotated[Path | None, typer.Option("--secret-file", help="File with the cluster's secret.")]
+
+
+async def dev(
+    *,
+    port: _Port = 8080,
+    simulate_gpus: Annotated[
+        str | None, typer.Option(metavar="MODEL:COUNT[:MIB],...", help='Such as "NVIDIA H100 80GB HBM3:2".')
+    ] = None,
+    env_file: Annotated[Path | None, typer.Option(help="Also write address and key as export lines.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Let callers on this machine in without a key.")] = False,
+    submit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run this request file, or folder of them, then stop.")
+    ] = None,
+) -> int:
+    """Start a one-machine cluster and its gateway; Ctrl-C stops both and every sandbox."""
+    _check_port(port)
+    requests = request_files(submit) if submit else []
+    with tempfile.TemporaryDirectory(prefix="rock-nomad-") as folder:
+        async with (
+            _embedded_cluster(Path(folder), simulate_gpus) as cluster,
+            serve_gateway(_dev_config(Path(folder), cluster, port=port, open_=open_)) as url,
+        ):
+            key = (Path(folder) / "key").read_text()
+            if requests:
+                return await submit_all(Gateway(GatewayAddress(url=url, api_key=key)), requests, keep=False)
+            stopped = _watch_signals()
+            with _announced(url, key, env_file):
+                say(f"rock-nomad {url} on the embedded cluster, node {cluster['node']}")
+                say(f"SDK and CLI find it through {credentials_path()}")
+                say("sandboxes are processes of this machine (raw_exec), without isolation; Ctrl-C stops everything")
+                await stopped.wait()
+                say("stopping every sandbox")
+    return 0
+
+
+async def gateway(
+    *,
+    config: Annotated[Path | None, typer.Option(help="Everything below, and more, as a YAML file.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
+    nomad: Annotated[str | None, typer.Option(metavar="URL", help="A Nomad agent.")] = None,
+    consul: Annotated[str | None, typer.Option(metavar="URL", help="A Consul agent.")] = None,
+    keys: _Keys = None,
+    secret_file: _Secret = None,
+) -> None:
+    """Serve sandboxes on a Nomad and a Consul; any number of replicas may run side by side."""
+    told = {"host": host, "port": port, "keys_file": keys, "secret_file": secret_file}
+    agents = {"nomad": {"url": nomad} if nomad else None, "consul": {"url": consul} if consul else None}
+    settings = {name: value for name, value in {**told, **agents}.items() if value is not None}
+    async with serve_gateway(_gateway_config(config, settings)) as url:
+        stopped = _watch_signals()
+        say(f"rock-nomad gateway {url}")
+        await stopped.wait()
+
+
+def _gateway_config(path: Path | None, settings: dict[str, Any]) -> GatewayConfig:
+    """A configuration file with the command line's settings laid over it."""
+    given = (yaml.safe_load(path.read_text()) or {}) if path else {}
+    for name, value in settings.items():
+        given[name] = {**given.get(name, {}), **value} if isinstance(value, dict) else _plain(value)
+    with tempfile.TemporaryDirectory() as folder:
+        merged = Path(folder) / "gateway.yaml"
+        merged.write_text(yaml.safe_dump(given))
+        return load_gateway_config(merged)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - an option's value
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+def _check_port(port: int) -> None:
+    if not is_free(_HOST, port):
+        owner = listener_of(port) or "a process that cannot be seen from here"
+        raise BadRequestRockError(f"port {port} is taken by {owner}; stop it, or choose another with --port")
+
+
+@contextlib.asynccontextmanager
+async def _embedded_cluster(folder: Path, simulate_gpus: str | None) -> AsyncIterator[dict[str, str]]:
+    """The embedded cluster as a child: its addresses.  It ends with this process, however that ends."""
+    (folder / "token").write_text(secrets.token_urlsafe(32))
+    arguments = ["--nomad-port", "0", "--consul-port", "0", "--exit-with-stdin"]
+    arguments += ["--token-file", str(folder / "token"), "--data-dir", str(folder / "cluster")]
+    if simulate_gpus:
+        arguments += ["--simulate-gpus", simulate_gpus]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "rock_nomad.embedded",
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for us; we tell it when to end
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), _START_TIMEOUT)
+        if not line:
+            raise ClusterUnavailable(f"the embedded cluster did not start: exit code {await process.wait()}")
+        yield json.loads(line)
+    finally:
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _dev_config(folder: Path, cluster: dict[str, str], *, port: int, open_: bool) -> GatewayConfig:
+    key = secrets.token_urlsafe(24)
+    for name, text in (("key", key), ("secret", secrets.token_urlsafe(48))):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text)
+    keys = {"keys": [{"name": "dev", "sha256": hashlib.sha256(key.encode()).hexdigest(), "role": "operator"}]}
+    (folder / "keys.yaml").write_text(yaml.safe_dump(keys))
+    agent = {"token_file": str(folder / "token")}
+    config = {
+        "host": _HOST,
+        "port": port,
+        "open": open_,
+        "nomad": {"url": cluster["nomad"], **agent},
+        "consul": {"url": cluster["consul"], **agent},
+        "keys_file": "keys.yaml",
+        "secret_file": "secret",
+        "profile": {"name": "dev", "default_isolation": "raw_exec", "isolations": ["raw_exec", "mock"]},
+    }
+    (folder / "gateway.yaml").write_text(yaml.safe_dump(config))
+    return load_gateway_config(folder / "gateway.yaml")
+
+
+@contextlib.contextmanager
+def _announced(url: str, key: str, env_file: Path | None) -> Any:  # noqa: ANN401 - a context without a value
+    """Let SDK and CLI on this machine find the cluster while it runs."""
+    path = credentials_path()
+    write_credentials(path, url, key)
+    if env_file is not None:
+        _write_env_file(env_file, {"ROCK_BASE_URL": url, "ROCK_API_KEY": key})
+    try:
+        yield
+    finally:
+        found = read_credentials(path)
+        if found is not None and found.api_key == key:  # another dev may have taken over
+            path.unlink(missing_ok=True)
+
+
+def _write_env_file(path: Path, variables: dict[str, str]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o600)
+        file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def _watch_signals() -> asyncio.Event:
+    """Set by Ctrl-C and SIGTERM."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+COMMANDS = (dev, gateway)

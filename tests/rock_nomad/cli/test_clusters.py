@@ -1,0 +1,93 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.clis import ROOT, clean_environment, rock_nomad, start_dev
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("--image", "x", "--memory", "64m", "--cpus", "0.02", "--disk", "32m")
+
+
+def test_dev_writes_address_and_key_where_only_their_owner_reads_them(tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    with start_dev(tmp_path, "--env-file", str(env_file)) as dev:
+        credentials = tmp_path / "credentials.json"
+        told = json.loads(credentials.read_text())
+        assert told["base_url"] == dev.url
+        exports = f"export ROCK_BASE_URL={dev.url}\nexport ROCK_API_KEY={told['api_key']}\n"
+        assert env_file.read_text() == exports
+        assert {stat.S_IMODE(path.stat().st_mode) for path in (credentials, env_file)} == {0o600}
+    assert dev.process.returncode == 0
+    assert not credentials.exists()
+
+
+def test_a_port_that_is_taken_says_by_whom(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ran = rock_nomad("dev", "--port", str(server.getsockname()[1]), environment=clean_environment(tmp_path))
+    assert ran.returncode == 2
+    assert f"(process {os.getpid()})" in ran.stderr
+    assert "choose another with --port" in ran.stderr
+
+
+def test_an_open_cluster_asks_this_machine_for_no_key(tmp_path: Path) -> None:
+    with start_dev(tmp_path, "--open") as dev:
+        without_key = {**dev.environment, "ROCK_BASE_URL": dev.url, "ROCK_CREDENTIALS_FILE": str(tmp_path / "none")}
+        assert rock_nomad("ls", environment=without_key).returncode == 0
+
+
+def _process_names(marker: str) -> list[str]:
+    """Command lines of every process that holds the marker in its environment or arguments."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            if marker.encode() in told and process.name != str(os.getpid()):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def test_kill_9_of_dev_amid_20_commands_leaves_no_process(tmp_path: Path) -> None:
+    marker = f"marker-{os.urandom(8).hex()}"
+    daemon = "import os,time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(600)"
+    with start_dev(tmp_path) as dev:
+        for number in range(4):
+            dev.rock_nomad("submit", *SMALL, "--id", f"k{number}", "--env", f"MARKER={marker}")
+        assert dev.rock_nomad("exec", "k0", "--", "python3", "-c", daemon).returncode == 0
+        callers = [
+            subprocess.Popen(
+                [sys.executable, "-m", "rock_nomad", "exec", f"k{number % 4}", "--", "sh", "-c", "echo on; sleep 600"],
+                cwd=ROOT,
+                env=dev.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for number in range(20)
+        ]
+        _wait_until(lambda: sum("sleep 600" in name for name in _process_names(marker)) >= 20)
+        assert any("time.sleep(600)" in name for name in _process_names(marker))
+        dev.process.send_signal(signal.SIGKILL)
+        dev.process.wait()
+        for caller in callers:
+            caller.kill()
+            caller.wait()
+        _wait_until(lambda: not _process_names(marker))
+
+
+def _wait_until(condition: object, timeout: float = 30) -> None:
+    """Other processes' lives can only be looked at."""
+    tick = threading.Event()
+    for _ in range(int(timeout / 0.05)):
+        if condition():  # type: ignore[operator] # a callable
+            return
+        tick.wait(0.05)
+    raise AssertionError("it did not come true")
