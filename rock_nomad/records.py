@@ -6,6 +6,7 @@ another kind is as good as absent.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -222,8 +223,20 @@ def _evaluation(row: Row) -> Evaluation:
 def _spec(remembered: str) -> SandboxSpec:
     try:
         return _SPEC.decode(remembered)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except msgspec.ValidationError:
+        # Written by another version of ours, which has other fields or other limits.
+        return _what_fits(mapping(msgspec.json.decode(remembered)))
+    except msgspec.DecodeError:
         return SandboxSpec()
+
+
+def _what_fits(remembered: Row) -> SandboxSpec:
+    spec = SandboxSpec()
+    for name, value in remembered.items():
+        with contextlib.suppress(msgspec.ValidationError):
+            one = msgspec.convert({name: value}, SandboxSpec)
+            spec = msgspec.structs.replace(spec, **{name: getattr(one, name)})
+    return spec
 
 
 _SPEC = msgspec.json.Decoder(SandboxSpec)
