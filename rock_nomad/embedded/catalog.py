@@ -1,7 +1,7 @@
 """Consul's side: services with their checks, and the key-value store.  No I/O."""
 
 import base64
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from rock_nomad.embedded.rows import DATACENTER, Row

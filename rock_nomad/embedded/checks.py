@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -19,12 +18,11 @@ class CheckPoller:
     catalog: Catalog
     session: aiohttp.ClientSession
 
-    async def poll(self, instances: Sequence[Instance]) -> None:
-        """Poll every check of the instances until cancelled."""
+    async def poll(self, instance: Instance) -> None:
+        """Poll every check of an instance until cancelled."""
         async with asyncio.TaskGroup() as polls:
-            for instance in instances:
-                for check in instance.checks:
-                    polls.create_task(self._poll_one(instance, check), name=f"check {check.check_id}")
+            for check in instance.checks:
+                polls.create_task(self._poll_one(instance, check), name=f"check {check.check_id}")
 
     async def _poll_one(self, instance: Instance, check: Check) -> None:
         # As Consul: a random part of the interval first, so that many checks do not fall on one moment.

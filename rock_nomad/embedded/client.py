@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _KEPT_DIRECTORIES = 50  # of ended allocations, as Nomad's gc_max_allocs
 _MAX_KILL_TIMEOUT = 30 * SECOND  # as Nomad's max_kill_timeout
+_REPORT_DELAY = 0.1  # seconds; a real client reports every 200 ms, so that a change waits half of that in the mean
 _MIB = 1024 * 1024
 
 
@@ -54,8 +55,10 @@ class Client:
         self.scheduler, self.catalog, self.drivers = scheduler, catalog, drivers
         self._data_dir = data_dir
         self._runs: dict[str, AllocationRun] = {}
-        self._ended: deque[str] = deque()
-        self._is_unblocking = False
+        self._ended: deque[str] = deque()  # directories, oldest first
+        self._reports: dict[str, Row] = {}  # by allocation id, not yet told to the servers
+        self._over: list[str] = []  # allocations whose end is among the reports
+        self._flush: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._poller: CheckPoller | None = None
         scheduler.on_placed, scheduler.on_stopped = self._place, self._stop
@@ -70,6 +73,9 @@ class Client:
             run.deliver(StopRequested())
         while self._runs:
             await asyncio.gather(*(run.is_over.wait() for run in tuple(self._runs.values())))
+        if self._flush is not None:
+            self._flush.cancel()
+            self._tell_servers()
 
     def _place(self, allocation_id: str, placement: Placement) -> None:
         if self._tasks is None or self._poller is None:
@@ -82,20 +88,17 @@ class Client:
         if run := self._runs.get(allocation_id):
             run.deliver(StopRequested())
 
-    def report(self, allocation_id: str, fields: Row) -> None:
-        """Store what the client says of an allocation, as Nomad's servers would."""
-        allocation = {**self.state.allocations[allocation_id], **fields, "ModifyTime": now()}
-        node = {**self.state.node, "LastAllocUpdateIndex": self.state.index + 1}
-        changes = [("Allocation", allocation), ("Node", node)]
-        self.state.apply("AllocationUpdated", changes, settle=allocation["JobID"])
+    def report(self, allocation_id: str, life: Life) -> None:
+        """Tell the servers how an allocation stands, with the next batch of reports."""
+        self._reports[allocation_id] = life.client_fields()
+        if life.is_over:
+            self._over.append(allocation_id)
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(_REPORT_DELAY, self._tell_servers)
 
     def forget(self, allocation_id: str, directory: str) -> None:
-        """An allocation has ended: its room is free for what waits."""
+        """An allocation has ended and nothing of it runs any more."""
         del self._runs[allocation_id]
-        self.scheduler.release(allocation_id)
-        if not self._is_unblocking:
-            self._is_unblocking = True
-            asyncio.get_running_loop().call_soon(self._unblock)
         self._ended.append(directory)
         if len(self._ended) > _KEPT_DIRECTORIES and self._tasks is not None:
             doomed = self._ended.popleft()
@@ -105,9 +108,19 @@ class Client:
         """Where an allocation's files live."""
         return TaskDirectories(str(self._data_dir / "alloc" / allocation["ID"]), task)
 
-    def _unblock(self) -> None:
-        self._is_unblocking = False
-        self.scheduler.unblock()
+    def _tell_servers(self) -> None:
+        self._flush = None
+        at, rows = now(), self.state.allocations
+        told = [{**rows[one], **fields, "ModifyTime": at} for one, fields in self._reports.items()]
+        node = {**self.state.node, "LastAllocUpdateIndex": self.state.index + 1}
+        changes = [*(("Allocation", row) for row in told), ("Node", node)]
+        self._reports.clear()
+        self.state.apply("AllocationUpdated", changes, settle={row["JobID"] for row in told})
+        for allocation_id in self._over:
+            self.scheduler.release(allocation_id)
+        if self._over:
+            self._over.clear()
+            self.scheduler.unblock()
 
 
 class AllocationRun:
@@ -116,7 +129,8 @@ class AllocationRun:
     def __init__(self, client: Client, allocation: Row, placement: Placement, poller: CheckPoller) -> None:
         self._client, self._allocation, self._poller = client, allocation, poller
         self._job = client.state.allocation_jobs[allocation["ID"]]
-        self._row = self._job["TaskGroups"][0]["Tasks"][0]
+        self._group = self._job["TaskGroups"][0]
+        self._row = self._group["Tasks"][0]
         self._directories = client.directories(allocation, self._row["Name"])
         node = client.state.node
         environment = task_environment(node, self._job, allocation, placement, self._directories)
@@ -125,10 +139,9 @@ class AllocationRun:
         kill_timeout = min(self._row["KillTimeout"], _MAX_KILL_TIMEOUT)
         self._life = Life(task=self._row["Name"], kill_timeout=kill_timeout)
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._instances: Sequence[Instance] = ()
+        self._registered: list[tuple[Instance, asyncio.Task[None]]] = []
         self._task: RunningTask | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._checks: asyncio.Task[None] | None = None
         self.is_over = asyncio.Event()
 
     def deliver(self, event: Event) -> None:
@@ -141,7 +154,7 @@ class AllocationRun:
         deadline = self._set_deadline()
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._step(Received())
+                self.deliver(Received())
                 self.deliver(await self._build(driver))
                 while not self._life.is_over:
                     for effect in self._step(await self._events.get()):
@@ -156,23 +169,22 @@ class AllocationRun:
         before = self._life
         self._life, effects = advance(before, event, now())
         if self._life is not before:
-            self._client.report(self._allocation["ID"], self._life.client_fields())
+            self._client.report(self._allocation["ID"], self._life)
         return effects
 
     async def _do(self, effect: Effect, driver: Driver, tasks: asyncio.TaskGroup) -> None:
         match effect:
             case Effect.START:
                 self._starting = tasks.create_task(self._start(driver))
-            case Effect.REGISTER_SERVICES:
-                self._instances = self._render_instances()
-                for instance in self._instances:
-                    self._client.catalog.register(instance)
-                self._checks = tasks.create_task(self._poller.poll(self._instances))
+            case Effect.REGISTER_GROUP_SERVICES:
+                self._register(f"group-{self._group['Name']}", self._group["Services"], tasks)
+            case Effect.REGISTER_TASK_SERVICES:
+                self._register(self._row["Name"], self._row["Services"], tasks)
             case Effect.DEREGISTER_SERVICES:
-                for instance in self._instances:
+                for instance, checks in self._registered:
                     self._client.catalog.deregister(instance)
-                if self._checks is not None:
-                    self._checks.cancel()
+                    checks.cancel()
+                self._registered.clear()
             case Effect.KILL:
                 if self._task is not None:
                     await self._task.stop()
@@ -195,7 +207,7 @@ class AllocationRun:
         self.deliver(await self._task.wait())
 
     def _set_deadline(self) -> asyncio.TimerHandle | None:
-        limit = self._job["TaskGroups"][0]["MaxRunDuration"]
+        limit = self._group["MaxRunDuration"]
         if not limit:
             return None
         left = (self._allocation["CreateTime"] + limit - now()) / SECOND
@@ -217,14 +229,17 @@ class AllocationRun:
             log_file_bytes=logs["MaxFileSizeMB"] * _MIB,
         )
 
-    def _render_instances(self) -> list[Instance]:
-        return [self._render_instance(row) for row in self._row["Services"] or ()]
+    def _register(self, owner: str, rows: Sequence[Row] | None, tasks: asyncio.TaskGroup) -> None:
+        for row in rows or ():
+            instance = self._render_instance(owner, row)
+            self._client.catalog.register(instance)
+            self._registered.append((instance, tasks.create_task(self._poller.poll(instance))))
 
-    def _render_instance(self, row: Row) -> Instance:
+    def _render_instance(self, owner: str, row: Row) -> Instance:
         name = interpolate(row["Name"], self._resolve)
         port = self._placement.ports.get(row["PortLabel"], 0)
         meta = {key: interpolate(value, self._resolve) for key, value in (row["Meta"] or {}).items()}
-        instance_id = f"_nomad-task-{self._allocation['ID']}-{self._row['Name']}-{name}-{row['PortLabel']}"
+        instance_id = f"_nomad-task-{self._allocation['ID']}-{owner}-{name}-{row['PortLabel']}"
         return Instance(
             instance_id=instance_id,
             name=name,

@@ -74,10 +74,11 @@ class EventBuffer:
             subscriber.offer(index, events)
 
     def subscribe(self, topics: Topics, index: int) -> Subscriber:
-        """A reader that starts at `index`, or at the oldest batch there still is."""
+        """A reader that starts at `index`, or at the batch closest to it: the oldest or the newest there is."""
         subscriber = Subscriber(topics)
+        newest = self._batches[-1][0] if self._batches else 0
         for number, events in self._batches:
-            if number >= index and (selected := topics.select(events)):
+            if number >= min(index, newest) and (selected := topics.select(events)):
                 subscriber.batches.put_nowait((number, selected))
         self._subscribers.add(subscriber)
         return subscriber

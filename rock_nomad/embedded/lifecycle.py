@@ -62,7 +62,8 @@ class Effect(Enum):
     """What the client does after an event, in the order given."""
 
     START = "start"
-    REGISTER_SERVICES = "register services"
+    REGISTER_GROUP_SERVICES = "register the group's services"
+    REGISTER_TASK_SERVICES = "register the task's services"
     DEREGISTER_SERVICES = "deregister services"
     KILL = "kill"
 
@@ -108,18 +109,18 @@ def advance(life: Life, event: Event, at: int) -> tuple[Life, tuple[Effect, ...]
         return life, ()
     match event:
         case Received():
-            return _log(life, "Received", at, "Task received by client"), ()
+            return _log(life, "Received", at, "Task received by client"), (Effect.REGISTER_GROUP_SERVICES,)
         case DirectoryBuilt():
             text = "Building Task Directory"
             built = _log(life, "Task Setup", at, text, {"message": text}, Message=text)
             if life.is_killing:
-                return _end(built, at), ()
+                return _end(built, at), (Effect.DEREGISTER_SERVICES,)
             return built, (Effect.START,)
         case Started():
             return _started(life, at)
         case StartFailed(text):
             failed = _log(life, "Driver Failure", at, text, {"driver_error": text}, DriverError=text)
-            return _end(_give_up(failed, at), at), ()
+            return _end(_give_up(failed, at), at), (Effect.DEREGISTER_SERVICES,)
         case Exited():
             return _exited(life, event, at)
         case StopRequested():
@@ -133,7 +134,7 @@ def _started(life: Life, at: int) -> tuple[Life, tuple[Effect, ...]]:
     running = replace(life, status="running", description="Tasks are running", task_state="running")
     running = _log(replace(running, started_at=format_time(at)), "Started", at, "Task started by client")
     # A stop that came while the driver was starting: now there is something to kill.
-    return running, (Effect.KILL,) if life.is_killing else (Effect.REGISTER_SERVICES,)
+    return running, (Effect.KILL,) if life.is_killing else (Effect.REGISTER_TASK_SERVICES,)
 
 
 def _exited(life: Life, exit_: Exited, at: int) -> tuple[Life, tuple[Effect, ...]]:
@@ -163,8 +164,6 @@ def _kill(life: Life, at: int, display: str) -> tuple[Life, tuple[Effect, ...]]:
         _log(life, "Killing", at, display, timeout, KillTimeout=life.kill_timeout),
         is_killing=True,
     )
-    if life.task_state != "running":
-        return killing, (Effect.KILL,)
     return killing, (Effect.DEREGISTER_SERVICES, Effect.KILL)
 
 

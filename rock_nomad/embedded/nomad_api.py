@@ -165,6 +165,7 @@ class NomadApi:
         reply = web.StreamResponse(headers={"Content-Type": "application/json"})
         try:
             await reply.prepare(request)
+            await reply.write(b"{}\n")  # as Nomad does, and so a reader knows at once that the stream is open
             while True:
                 line = b"{}\n"
                 with contextlib.suppress(TimeoutError):

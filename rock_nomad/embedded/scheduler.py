@@ -17,7 +17,7 @@ _ALLOCATION_STOPPED = "alloc not needed due to job update"
 _BLOCKED_TEXT = "created to place remaining allocations"
 # What a job may not ask of this agent, though Nomad would grant it.
 _NO_JOB_KEYS = ("Periodic", "ParameterizedJob", "Multiregion", "Payload")
-_NO_GROUP_KEYS = ("Services", "Volumes", "Scaling", "Consul")
+_NO_GROUP_KEYS = ("Volumes", "Scaling", "Consul")
 _NO_TASK_KEYS = ("Templates", "Artifacts", "Vault", "Lifecycle", "VolumeMounts", "DispatchPayload", "Secrets")
 
 
@@ -126,7 +126,7 @@ class Scheduler:
             updated["Status"] = "complete"
         else:
             updated["FailedTGAllocs"] = {group: refusal.metrics(left - 1)}
-        self.state.apply("EvaluationUpdated", [("Evaluation", updated)], settle=job["ID"])
+        self.state.apply("EvaluationUpdated", [("Evaluation", updated)], settle=[job["ID"]])
         return refusal
 
     def _check(self, job: Row) -> None:
@@ -154,7 +154,7 @@ class Scheduler:
             self._blocked[blocked["ID"]] = None
             self.state.apply("EvaluationUpdated", [("Evaluation", blocked)])
             complete |= {"BlockedEval": blocked["ID"], "FailedTGAllocs": failed}
-        self.state.apply("EvaluationUpdated", [("Evaluation", complete)], settle=job["ID"])
+        self.state.apply("EvaluationUpdated", [("Evaluation", complete)], settle=[job["ID"]])
 
     def _try(self, request: Request, count: int) -> tuple[list[Placement], Refusal | None]:
         """Book room for as many members as fit; the refusal of the first that does not."""
@@ -175,7 +175,7 @@ class Scheduler:
             self.state.allocation_jobs[allocation["ID"]] = job
             self._placements[allocation["ID"]] = placement
         changes = [("Evaluation", evaluation), *(("Allocation", one) for one in allocations)]
-        self.state.apply("PlanResult", changes, settle=job["ID"])
+        self.state.apply("PlanResult", changes, settle=[job["ID"]])
         for allocation in allocations:
             self.on_placed(allocation["ID"], self._placements[allocation["ID"]])
 
@@ -195,7 +195,7 @@ class Scheduler:
             told = {"DesiredStatus": "stop", "DesiredDescription": _ALLOCATION_STOPPED, "ModifyTime": now()}
             stops = [{key: one[key] for key in one if key != "AllocModifyIndex"} | told for one in live]
             changes = [("Evaluation", evaluation), *(("Allocation", one) for one in stops)]
-            self.state.apply("PlanResult", changes, settle=job["ID"])
+            self.state.apply("PlanResult", changes, settle=[job["ID"]])
         changes = [
             ("Evaluation", {
                 **blocked, "Status": "canceled", "ModifyTime": now(),
@@ -208,7 +208,7 @@ class Scheduler:
             del self._blocked[row["ID"]]
         group = job["TaskGroups"][0]["Name"]
         changes.append(("Evaluation", self._completed(evaluation, group, Stop=len(live), left=0)))
-        self.state.apply("EvaluationUpdated", changes, settle=job["ID"])
+        self.state.apply("EvaluationUpdated", changes, settle=[job["ID"]])
         for one in live:
             self.on_stopped(one["ID"])
 
@@ -258,7 +258,7 @@ def _check_supported(job: Row) -> None:
                 raise Unsupported(f"{key} in a job")
     if (group["Networks"] or [{"Mode": "host"}])[0]["Mode"] != "host":
         raise Unsupported("networks other than host")
-    if any(service["Provider"] != "consul" for service in task["Services"] or ()):
+    if any(service["Provider"] != "consul" for row in (group, task) for service in row["Services"] or ()):
         raise Unsupported("services outside Consul")
 
 

@@ -40,15 +40,15 @@ class State:
         self.node = node
         self.apply("NodeRegistration", [("Node", node)])
 
-    def apply(self, kind: str, changes: Iterable[Change], *, settle: str | None = None) -> int:
+    def apply(self, kind: str, changes: Iterable[Change], *, settle: Iterable[str] = ()) -> int:
         """Make changes under one new index, publish them as events of that kind, wake the watchers.
 
-        `settle` names the job whose status the changes may have moved.
+        `settle` names the jobs whose status the changes may have moved.
         """
         self.index += 1
         stored = [(topic, self._store(topic, change)) for topic, change in changes]
-        if settle is not None and (job := self._settled(settle)) is not None:
-            stored.append(("Job", self._store("Job", job)))
+        settled = [job for job_id in settle if (job := self._settled(job_id)) is not None]
+        stored += [("Job", self._store("Job", job)) for job in settled]
         events, touched = [], set[Hashable]()
         for topic, row in stored:
             events.append(stream_event(topic, kind, row, self.index))

@@ -6,7 +6,8 @@ that forked twice into a session of its own stays below it.  When its socket end
 (killed -9, say): the guard ends the task.  Stand-alone by design: it imports the standard library only.
 
 On a guard's socket, one JSON object a line.  To it: the order (see `Order`), then perhaps
-`{"stop": {"signal", "grace"}}`.  From it: `{"started": pid}` or `{"failed": text}`, then `{"exited": {"code", "signal", "oom"}}` when all is over.
+`{"stop": {"signal", "grace"}}`.  From it: `{"started": pid}` or `{"failed": text}`, then
+`{"exited": {"code", "signal", "oom"}}` when all is over.
 """
 
 import contextlib

@@ -63,8 +63,7 @@ class RawExecDriver:
             writer.write(json.dumps(order).encode() + b"\n")
             reply = json.loads(await reader.readline() or '{"failed": "the guard of the task was killed"}')
             if "failed" in reply:
-                raise StartRefused(f"{_LAUNCH_FAILURE}failed to start command path={order['argv'][0]!r}: "
-                                   f"{reply['failed'].lower()}")
+                raise StartRefused(_start_failure(order["argv"], reply["failed"]))
         except BaseException:
             writer.close()  # the guard sees the end of its channel and leaves nothing
             raise
@@ -113,6 +112,11 @@ class RawExecDriver:
                     stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env={}, cwd="/", start_new_session=True,
                 )  # fmt: skip
         return self._control
+
+
+def _start_failure(argv: list[str], reason: str) -> str:
+    command = f'failed to start command path={json.dumps(argv[0])} --- args=[{" ".join(map(json.dumps, argv))}]'
+    return f"{_LAUNCH_FAILURE}{command}: fork/exec {argv[0]}: {reason.lower()}"
 
 
 def _find_program(command: str, spec: TaskSpec) -> str:
