@@ -31,7 +31,7 @@ def main() -> int:
 async def _serve(settings: Settings) -> int:
     from rocklet.server import listen  # aiohttp takes 0.1 s to import, which a bad setting need not wait for
 
-    async with listen(settings) as listening:
+    async with listen(settings, adopt_orphans=True) as listening:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, listening.engine.end, RockletExit.CLOSED)

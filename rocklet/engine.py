@@ -44,9 +44,9 @@ from rocklet.actions import Actions, Call
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.execute import execute
-from rocklet.memory import OomCounter
-from rocklet.processes import build_environment, find_account
+from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
+from rocklet.surroundings import absolute, plan_surroundings
 
 __all__ = ["Engine"]
 
@@ -58,11 +58,11 @@ SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
 class Engine:
     """What a sandbox can do.  `tasks` owns all that outlives a call."""
 
-    def __init__(self, settings: Settings, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, settings: Settings, tasks: asyncio.TaskGroup, *, adopt_orphans: bool) -> None:
         self._settings = settings
+        self._children = Children(adopt=adopt_orphans)
         self._tasks = tasks
         self._sessions: dict[str, BashSession] = {}
-        self._oom = OomCounter()
         self._clocks = SandboxClocks(
             read_clock(),
             idle_timeout=settings.idle_timeout,
@@ -83,11 +83,11 @@ class Engine:
             self.ended.set_result(exit_code)
 
     async def close(self) -> None:
-        """End all commands."""
+        """End all commands, and whatever they have left behind."""
         self._clock_task.cancel()
         self.actions.cancel_all()
-        await asyncio.gather(*(session.close() for session in self._sessions.values()), return_exceptions=True)
-        self._oom.close()
+        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        await self._children.end_all()
 
     # --------------------------------------------------------------------------------------------------- clocks
 
@@ -169,7 +169,7 @@ class Engine:
         session = BashSession(
             request.session,
             self._plan_shell(request),
-            self._oom,
+            self._children,
             idle_timeout=request.idle_timeout,
             on_idle=partial(self._close_idle, request.session),
         )
@@ -181,28 +181,14 @@ class Engine:
             raise
 
     def _plan_shell(self, request: CreateSessionRequest) -> ShellStart:
-        account = find_account(request.user)
         for source in request.startup_source:
-            if not os.path.isfile(self._place(source, "startup_source")):
+            if not os.path.isfile(absolute(source, "startup_source")):
                 raise FileNotFound(f"startup_source names {source}, which is no file", details={"path": source})
         return ShellStart(
-            env=build_environment(account, self._settings.env, request.env),
-            cwd=self._place(request.cwd, "cwd"),
-            account=account,
+            surroundings=plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env),
             sources=request.startup_source,
             timeout=request.startup_timeout,
         )
-
-    def _place(self, path: str | None, field: str) -> str:
-        """An absolute path as it is, none as the sandbox's home."""
-        if path is None:
-            return self._settings.home
-        if not path.startswith("/"):
-            raise InvalidRequest(
-                f"{field} is {path!r}; it must be absolute, such as /root",
-                details={"field": field, "value": path, "expected": "an absolute path"},
-            )
-        return path
 
     def _session(self, name: str) -> BashSession:
         session = self._sessions.get(name)
@@ -238,15 +224,8 @@ class Engine:
 
     async def execute(self, request: ExecuteRequest, call: Call) -> CommandOutput:
         """Run one program."""
-        account = find_account(request.user)
-        return await execute(
-            request,
-            call,
-            env=build_environment(account, self._settings.env, request.env),
-            cwd=self._place(request.cwd, "cwd"),
-            account=account,
-            oom=self._oom,
-        )
+        surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env)
+        return await execute(request, call, self._children, surroundings)
 
     async def read_file(self, request: ReadFileRequest, call: Call) -> FileContent:
         """Read a text."""

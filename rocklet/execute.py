@@ -7,39 +7,33 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 
 from rock.wire.messages import CommandOutput, ExecuteRequest
 from rocklet.actions import Call
 from rocklet.descriptors import Inlet, Outlet
-from rocklet.memory import OOM_REASON, OomCounter
-from rocklet.processes import Account, Child, spawn
+from rocklet.memory import OOM_REASON
+from rocklet.processes import Children
 from rocklet.sessions.output import Output
+from rocklet.sessions.shell import find_flavor
+from rocklet.surroundings import Surroundings
 
 __all__ = ["execute"]
 
-_SHELL = "/bin/sh"
 _LINGER = 0.1  # seconds for what outlives the program (`tee >(...)`) to close its output; a daemon never does
 _KILLED = 128 + signal.SIGKILL
 
 
-async def execute(  # noqa: PLR0913 - what the engine knows beyond the request
-    request: ExecuteRequest,
-    call: Call,
-    *,
-    env: Mapping[str, str],
-    cwd: str,
-    account: Account | None,
-    oom: OomCounter,
+async def execute(
+    request: ExecuteRequest, call: Call, children: Children, surroundings: Surroundings
 ) -> CommandOutput:
     """Run a program to its end, its timeout or its cancellation; the latter two kill its process group.
 
-    A text is run by `/bin/sh -c`.  A background process that keeps the output open delays nothing, and lives.
+    A text is run by the shell that sessions have.  A background process that keeps the output open delays nothing,
+    and lives.
     Raises CommandFailed: no such program, no such directory.
     """
-    began, ooms = time.monotonic(), oom.count()
-    argv = request.command if isinstance(request.command, list) else [_SHELL, "-c", request.command]
-    program = _Program(argv, request, env=env, cwd=cwd, account=account)
+    began, ooms = time.monotonic(), children.ooms.count()
+    program = _Program(request, children, surroundings)
     try:
         done, _ = await asyncio.wait(
             (program.child.exited, call.canceled), timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED
@@ -58,7 +52,7 @@ async def execute(  # noqa: PLR0913 - what the engine knows beyond the request
     if was_killed:
         reason = "canceled" if done else f"timed out after {request.timeout:g} s"
         reason += "; its process group was killed"
-    elif exit_code == _KILLED and oom.count() > ooms:
+    elif exit_code == _KILLED and children.ooms.count() > ooms:
         reason = OOM_REASON
     return CommandOutput(
         stdout=program.stdout.text(),
@@ -75,22 +69,17 @@ async def execute(  # noqa: PLR0913 - what the engine knows beyond the request
 class _Program:
     """A program and its three pipes."""
 
-    def __init__(
-        self,
-        argv: list[str],
-        request: ExecuteRequest,
-        *,
-        env: Mapping[str, str],
-        cwd: str,
-        account: Account | None,
-    ) -> None:
+    def __init__(self, request: ExecuteRequest, children: Children, surroundings: Surroundings) -> None:
         self.stdout, self.stderr = Output(request.max_output_bytes), Output(request.max_output_bytes)
         self._is_over = False
+        argv = request.command
+        if isinstance(argv, str):
+            argv = [find_flavor(surroundings.env["PATH"])[1], "-c", argv]
         stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
         theirs, ours = (stdin[0], stdout[1], stderr[1]), (stdin[1], stdout[0], stderr[0])
         try:
             streams = (theirs[0] if request.stdin else subprocess.DEVNULL, theirs[1], theirs[2])
-            self.child: Child = spawn(argv, env=env, cwd=cwd, account=account, streams=streams)
+            self.child = children.spawn(argv, surroundings, streams=streams)
         except BaseException:
             for fd in ours:
                 os.close(fd)

@@ -20,6 +20,7 @@ from rock.wire.messages import (
     ReadFileRequest,
     WriteFileRequest,
 )
+from rocklet.surroundings import absolute
 
 __all__ = ["Download", "Replacement", "open_download", "read_text", "write_text"]
 
@@ -72,7 +73,7 @@ class Replacement:
     """
 
     def __init__(self, path: str, mode: int | None) -> None:
-        _check_absolute(path)
+        absolute(path, "path")
         self._path = path
         self._size = 0
         self._digest = hashlib.sha256()
@@ -182,7 +183,7 @@ def _digest_of(file: BinaryIO, offset: int, length: int) -> str:
 
 def _open_regular(path: str) -> BinaryIO:
     """A regular file, open for reading.  O_NONBLOCK: a FIFO without a writer would hold the thread for ever."""
-    _check_absolute(path)
+    absolute(path, "path")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
@@ -211,14 +212,6 @@ def _read_umask() -> int:
 
 
 _UMASK = _read_umask()  # once, while there are no threads: it cannot be read without being set
-
-
-def _check_absolute(path: str) -> None:
-    if not path.startswith("/"):
-        raise InvalidRequest(
-            f"path is {path!r}; it must be absolute, such as /tmp/{path}",
-            details={"field": "path", "value": path, "expected": "an absolute path"},
-        )
 
 
 def _check_encoding(name: str) -> None:

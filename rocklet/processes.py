@@ -1,90 +1,39 @@
-"""Processes of commands: how they are started, watched and ended, and what they get to see."""
+"""Processes of commands: how they are started, watched, reaped and ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import pwd
+import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
+from rock.wire.errors import CommandFailed
+from rocklet.memory import OomCounter
+from rocklet.surroundings import Surroundings
 
-from rock.wire.errors import CommandFailed, InvalidRequest
+__all__ = ["Child", "Children", "group_members", "signal_group", "signal_process"]
 
-__all__ = ["Account", "Child", "build_environment", "find_account", "signal_group", "spawn"]
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OOM_SCORE_ADJ = b"1000"  # of commands: the kernel takes one of them before it takes the rocklet
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A user of the sandbox."""
-
-    name: str
-    uid: int
-    gid: int
-    home: str
-
-
-def find_account(name: str | None) -> Account | None:
-    """The account of that name; None if that is the rocklet's own.
-
-    Raises InvalidRequest: the sandbox has no such user.
-    """
-    if name is None:
-        return None
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise InvalidRequest(
-            f"the sandbox has no user {name!r}; add it to the image, or leave user out",
-            details={"field": "user", "value": name, "expected": "a name in /etc/passwd"},
-        ) from None
-    if entry.pw_uid == os.getuid():
-        return None
-    return _to_account(entry)
-
-
-def build_environment(account: Account | None, *layers: Mapping[str, str]) -> dict[str, str]:
-    """A command's environment: a few plain variables and the layers, later ones winning.
-
-    It is built, never inherited, so that nothing the rocklet was told reaches a command.
-    """
-    account = account or _own_account()
-    base = {"PATH": _PATH, "HOME": account.home, "USER": account.name, "LANG": "C.UTF-8", "TERM": "dumb"}
-    for layer in layers:
-        base.update(layer)
-    return base
-
-
-@cache
-def _own_account() -> Account:
-    try:
-        return _to_account(pwd.getpwuid(os.getuid()))
-    except KeyError:  # a container may run as a number that /etc/passwd does not know
-        return Account(name=str(os.getuid()), uid=os.getuid(), gid=os.getgid(), home="/")
-
-
-def _to_account(entry: pwd.struct_passwd) -> Account:
-    return Account(name=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid, home=entry.pw_dir)
+_KILL_ROUNDS = 100  # sweeps over /proc until nothing is left that could have forked meanwhile
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Child:
     """A child process that leads a session, and so a process group, of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], on_exit: Callable[[int], None]) -> None:
         self.pid = process.pid
         self._process = process
+        self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = self._loop.create_future()
         """Its exit code as a shell tells it: 128 + n after signal n."""
         try:
             self._pidfd = os.pidfd_open(self.pid)
-        except OSError:  # gVisor, and kernels before 5.3
+        except OSError:  # gVisor has no pidfds
             threading.Thread(target=self._wait_in_thread, name=f"wait {self.pid}", daemon=True).start()
         else:
             self._loop.add_reader(self._pidfd, self._reap)
@@ -97,8 +46,7 @@ class Child:
     def signal(self, number: int) -> None:
         """Send a signal to it alone, as long as it has not been reaped."""
         if not self.exited.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, number)
+            signal_process(self.pid, number)
 
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -111,41 +59,127 @@ class Child:
             self._loop.call_soon_threadsafe(self._tell, returncode)
 
     def _tell(self, returncode: int) -> None:
-        if not self.exited.done():
-            self.exited.set_result(returncode if returncode >= 0 else 128 - returncode)
+        self.exited.set_result(returncode if returncode >= 0 else 128 - returncode)
+        self._on_exit(self.pid)
 
 
-def spawn(
-    argv: Sequence[str],
-    *,
-    env: Mapping[str, str],
-    cwd: str,
-    account: Account | None,
-    streams: tuple[int, int, int],
-) -> Child:
-    """Start a program in a session of its own.  `streams` are its stdin, stdout and stderr, or subprocess constants.
+class Children:
+    """The rocklet's child processes.
 
-    Raises CommandFailed: no such program, no such directory, or the machine refuses.
+    With `adopt` it also becomes the parent of every process below it that has lost its own, as process 1 of a container
+    is anyway: then it reaps them, and its end is theirs, however they were forked.
     """
-    groups = None if account is None else os.getgrouplist(account.name, account.gid)
-    try:
-        process: subprocess.Popen[bytes] = subprocess.Popen(
-            argv,
-            stdin=streams[0],
-            stdout=streams[1],
-            stderr=streams[2],
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=groups,
-        )
-    except (OSError, ValueError) as error:
-        raise _explain(error, argv[0], cwd) from error
-    with contextlib.suppress(OSError), open(f"/proc/{process.pid}/oom_score_adj", "wb", buffering=0) as score:
-        score.write(_OOM_SCORE_ADJ)
-    return Child(process)
+
+    def __init__(self, *, adopt: bool) -> None:
+        self._children: dict[int, Child] = {}
+        self._adopts = adopt
+        self.ooms = OomCounter()
+        """How many of them the kernel has killed for want of memory."""
+        if adopt:
+            _become_subreaper()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap_orphans)
+
+    def spawn(
+        self, argv: Sequence[str], surroundings: Surroundings, *, streams: tuple[int, int, int]
+    ) -> Child:
+        """Start a program in a session of its own.  `streams` are its stdin, stdout, stderr, as subprocess takes them.
+
+        Raises CommandFailed: no such program, no such directory, or the machine refuses.
+        """
+        account = surroundings.account
+        groups = None if account is None else os.getgrouplist(account.name, account.gid)
+        try:
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                argv,
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[2],
+                env=surroundings.env,
+                cwd=surroundings.cwd,
+                start_new_session=True,
+                user=None if account is None else account.uid,
+                group=None if account is None else account.gid,
+                extra_groups=groups,
+            )
+        except (OSError, ValueError) as error:
+            raise _explain(error, argv[0], surroundings.cwd) from error
+        with contextlib.suppress(OSError), open(f"/proc/{process.pid}/oom_score_adj", "wb", buffering=0) as score:
+            score.write(_OOM_SCORE_ADJ)
+        child = self._children[process.pid] = Child(process, self._forget)
+        return child
+
+    async def end_all(self) -> None:
+        """Kill every child and all that they have started."""
+        for _ in range(_KILL_ROUNDS):
+            victims = _descendants({os.getpid()} if self._adopts else set(self._children))
+            for pid in victims:
+                signal_process(pid, signal.SIGKILL)
+            if not victims:
+                break
+            # What is killed is gone from /proc only when it has been reaped: own children by the loop.
+            await asyncio.sleep(0)
+        await asyncio.gather(*(child.exited for child in list(self._children.values())))
+        self.ooms.close()
+
+    def _forget(self, pid: int) -> None:
+        del self._children[pid]
+        if self._adopts:
+            self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """Reap what has been adopted and has ended.  A child of our own is left to whoever watches it."""
+        with contextlib.suppress(ChildProcessError):
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if found.si_pid in self._children:
+                    return  # its reaping brings us back here
+                os.waitpid(found.si_pid, os.WNOHANG)
+
+
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, if it is still there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def signal_process(pid: int, number: int) -> None:
+    """Send a signal to a process, if it is still there."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def group_members(group: int) -> list[int]:
+    """The processes of a process group."""
+    return [pid for pid, _, its_group in _read_processes() if its_group == group]
+
+
+def _descendants(roots: set[int]) -> list[int]:
+    """The live processes below some processes."""
+    parents = {pid: parent for pid, parent, _ in _read_processes()}
+    found: list[int] = []
+    generation = roots
+    while generation:
+        generation = {pid for pid, parent in parents.items() if parent in generation}
+        found += generation
+    return found
+
+
+def _read_processes() -> Iterator[tuple[int, int, int]]:
+    """The pid, parent and process group of every process that is no zombie."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
+                # The program's name stands in parentheses and may hold anything, parentheses too.
+                state, parent, group, *_ = stat.read().rpartition(b")")[2].split()
+                if state != b"Z":
+                    yield int(name), int(parent), int(group)
+
+
+def _become_subreaper() -> None:
+    import ctypes  # 5 ms to import, which only a rocklet that is a process of its own has to pay
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "this kernel has no child subreapers")
 
 
 def _explain(error: OSError | ValueError, program: str, cwd: str) -> CommandFailed:
@@ -155,11 +189,3 @@ def _explain(error: OSError | ValueError, program: str, cwd: str) -> CommandFail
     if isinstance(error, FileNotFoundError):
         return CommandFailed(f"there is no program {program!r}; check its name and PATH, or install it")
     return CommandFailed(f"{program!r} could not be started: {said}")
-
-
-def signal_group(group: int, number: int) -> None:
-    """Send a signal to a process group, if it is still there."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-

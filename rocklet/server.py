@@ -36,15 +36,16 @@ class Listening:
 
 
 @contextlib.asynccontextmanager
-async def listen(settings: Settings) -> AsyncIterator[Listening]:
+async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIterator[Listening]:
     """Answer as long as the block runs; then end all commands.
 
+    `adopt_orphans` makes the process the parent of all that its commands leave behind: only for one of our own.
     Raises OSError: the address cannot be listened on.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
     async with asyncio.TaskGroup() as tasks:
-        engine = Engine(settings, tasks)
+        engine = Engine(settings, tasks, adopt_orphans=adopt_orphans)
         dialect = NativeDialect(engine, settings.token_sha256)
         # handler_cancellation: a caller that goes away is seen at once, and what it had asked for is ended.
         server = web.Server(dialect.handle, handler_cancellation=True, access_log=None)

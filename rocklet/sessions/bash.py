@@ -15,10 +15,11 @@ from rock.wire.errors import CommandFailed, SessionBusy, SessionNotFound
 from rock.wire.messages import InterruptRequest, Observation, RunRequest, Session
 from rocklet.actions import Call
 from rocklet.memory import OOM_REASON, OomCounter
-from rocklet.processes import Account
+from rocklet.processes import Children
 from rocklet.sessions.output import Output
 from rocklet.sessions.shell import Shell
 from rocklet.sessions.turns import Turns
+from rocklet.surroundings import Surroundings
 
 __all__ = ["BashSession", "ShellStart"]
 
@@ -33,9 +34,7 @@ _KILLED = 128 + 9  # the exit code of what SIGKILL ended
 class ShellStart(msgspec.Struct, frozen=True, kw_only=True):
     """How a session's shell is started, the first time and each time it has to be replaced."""
 
-    env: dict[str, str]
-    cwd: str
-    account: Account | None = None
+    surroundings: Surroundings
     sources: list[str] = []
     timeout: float
     """Seconds for the shell and its start-up files."""
@@ -61,14 +60,14 @@ class BashSession:
         self,
         name: str,
         start: ShellStart,
-        oom: OomCounter,
+        children: Children,
         *,
         idle_timeout: float | None = None,
         on_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self._start = start
-        self._oom = oom
+        self._children = children
         self._idle_timeout = idle_timeout
         self._on_idle = on_idle
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -137,7 +136,7 @@ class BashSession:
             if not is_mine or shell is None or not shell.is_busy:
                 return Observation(output="", failure_reason="nothing was running")
             end = _End(reason="interrupted", grace=request.grace, tells_exit_code=True)
-            return await self._end(shell, end, _Observer(self._oom))
+            return await self._end(shell, end, _Observer(self._children.ooms))
 
     async def close(self) -> None:
         """End the shell and its foreground command.  Jobs that ignore SIGHUP live on."""
@@ -179,7 +178,7 @@ class BashSession:
     # ------------------------------------------------------------------------------------------------- commands
 
     async def _run(self, request: RunRequest, call: Call) -> Observation:
-        observer = _Observer(self._oom)
+        observer = _Observer(self._children.ooms)
         if self._shell is None or self._shell.ended.done():
             await self._replace_shell()
             observer.note_restart("its shell had ended since the last command")
@@ -265,7 +264,7 @@ class BashSession:
         if self._shell is not None:
             self._shell.release()
         start = self._start
-        shell = self._shell = Shell(env=start.env, cwd=start.cwd, account=start.account)
+        shell = self._shell = Shell(self._children, start.surroundings)
         try:
             async with asyncio.timeout(start.timeout):
                 self._startup_output = await self._prepare(shell)
@@ -300,10 +299,10 @@ class BashSession:
 class _Observer:
     """Takes down what happened to one command."""
 
-    def __init__(self, oom: OomCounter) -> None:
+    def __init__(self, ooms: OomCounter) -> None:
         self._began = time.monotonic()
-        self._oom = oom
-        self._ooms = oom.count()
+        self._ooms = ooms
+        self._ooms_before = ooms.count()
         self._restart = ""
 
     def note_restart(self, why: str) -> None:
@@ -315,7 +314,7 @@ class _Observer:
     ) -> Observation:
         """What the caller gets."""
         reasons = [end.reason] if end is not None else []
-        if end is None and exit_code == _KILLED and self._oom.count() > self._ooms:
+        if end is None and exit_code == _KILLED and self._ooms.count() > self._ooms_before:
             reasons.append(OOM_REASON)
         if self._restart:
             reasons.append(self._restart)

@@ -23,15 +23,15 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
 
 import msgspec
 
 from rock.wire.errors import CommandFailed
 from rocklet.descriptors import Inlet, Outlet
-from rocklet.processes import Account, Child, signal_group, spawn
+from rocklet.processes import Child, Children, group_members, signal_group, signal_process
 from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.pty import Terminal
+from rocklet.surroundings import Surroundings
 
 __all__ = ["Flavor", "Shell", "find_flavor", "frame_command"]
 
@@ -59,7 +59,8 @@ _BASH = Flavor(
     builtin="\\builtin ",
     quiet="PS1= PS2= PS0= PROMPT_COMMAND=()",
 )
-_SH = Flavor(name="sh", argv=["-i"], builtin="\\", quiet="PS1= PS2=")
+# `command` also keeps an error inside eval from ending the line, which sh would drop together with the next one.
+_SH = Flavor(name="sh", argv=["-i"], builtin="\\command ", quiet="PS1= PS2=")
 
 
 def find_flavor(path: str) -> tuple[Flavor, str]:
@@ -77,7 +78,7 @@ def find_flavor(path: str) -> tuple[Flavor, str]:
 def frame_command(flavor: Flavor, command: str, nonce: str, status: int) -> bytes:
     """The lines that run a command with `$?` as the last one left it, and tell its status on the side channel."""
     # `||` keeps errexit in force for what stands last, and a status of its own needs a subshell: only when it is not 0.
-    restore = f"(exit {status}) || " if status else ""
+    restore = f"({flavor.builtin}exit {status}) || " if status else ""
     run = f"{restore}{flavor.builtin}eval {shlex.quote(command)} </dev/tty"
     return f"{run}; {_mark(flavor, nonce + 'a')}\n\n{_mark(flavor, nonce + 'z')}\n".encode("utf-8", "surrogatepass")
 
@@ -90,9 +91,9 @@ def _mark(flavor: Flavor, word: str) -> str:
 class Shell:
     """A shell process and its terminal.  Runs one command at a time; who may is the session's business."""
 
-    def __init__(self, *, env: Mapping[str, str], cwd: str, account: Account | None) -> None:
+    def __init__(self, children: Children, surroundings: Surroundings) -> None:
         loop = asyncio.get_running_loop()
-        self.flavor, program = find_flavor(env["PATH"])
+        self.flavor, self._program = find_flavor(surroundings.env["PATH"])
         self.output = Output(_IDLE_OUTPUT)
         self._terminal = Terminal(self._on_output)
         self._expectation: Expectation | None = None
@@ -107,35 +108,38 @@ class Shell:
         self._status = 0
         self._heard = bytearray()
         try:
-            self.child = self._start(program, env, cwd, account)
+            self.child = self._start(children, surroundings)
         except BaseException:
             self._terminal.close()
             raise
         self.ended = self.child.exited
         self.pid = self.child.pid
 
-    def _start(self, program: str, env: Mapping[str, str], cwd: str, account: Account | None) -> Child:
-        if account is not None:
-            self._terminal.give_to(account.uid, account.gid)
+    def _start(self, children: Children, surroundings: Surroundings) -> Child:
+        if surroundings.account is not None:
+            self._terminal.give_to(surroundings.account.uid, surroundings.account.gid)
         ours, theirs = socket.socketpair()
         # The first terminal that a session's leader opens becomes its controlling one; sh does it, bash replaces sh.
         opener = ["/bin/sh", "-c", 'terminal=$1; shift; exec "$@" 1<>"$terminal" 2>&1', "sh", self._terminal.path]
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
-            child = spawn(
-                [*opener, program, *self.flavor.argv],
-                env=env,
-                cwd=cwd,
-                account=account,
+            child = children.spawn(
+                [*opener, self._program, *self.flavor.argv],
+                surroundings,
                 streams=(theirs.fileno(), subprocess.DEVNULL, subprocess.DEVNULL),
             )
             undo.pop_all()
         fd = ours.detach()
         self._channel_out = Outlet(os.dup(fd))
         self._channel_in = Inlet(fd, self._on_mark)
-        # A shell whose channel is closed can be told nothing more.
-        self._channel_in.ended.add_done_callback(lambda _: child.signal(signal.SIGKILL))
+        self._channel_in.ended.add_done_callback(lambda _: self._lose_channel())
         return child
+
+    def _lose_channel(self) -> None:
+        """End a shell that can be told nothing more; not a program that has taken its place (`exec make`)."""
+        with contextlib.suppress(OSError):
+            if not self.ended.done() and os.path.samefile(f"/proc/{self.pid}/exe", self._program):
+                self._kill()
 
     # ------------------------------------------------------------------------------------------------- commands
 
@@ -262,9 +266,14 @@ class Shell:
         self.child.signal(signal.SIGKILL)
 
     def _signal_foreground(self, number: int) -> None:
+        """Send a signal to the foreground, where a shell waits that runs builtins or a command substitution."""
         group = self._terminal.foreground()
         if group not in (0, self.pid):
             signal_group(group, number)
+        elif group == self.pid and not self.ended.done():
+            for pid in group_members(group):
+                if pid != self.pid:
+                    signal_process(pid, number)
 
     def _expect(self, texts: list[str]) -> None:
         self._expectation = Expectation(texts) if texts else None

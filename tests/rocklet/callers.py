@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any, TypeVar
 
 import aiohttp
@@ -39,7 +40,7 @@ class Caller:
             operation.method,
             operation.path,
             params=codec.encode_query(message) if is_query else None,
-            data=None if is_query else codec.encode(message),
+            data=None if is_query else io.BytesIO(codec.encode(message)),
             headers=headers if is_query else {**headers, "Content-Type": "application/json"},
         ) as reply:
             body = await reply.read()
