@@ -19,7 +19,7 @@ from rock.wire.errors import (
     StartFailed,
 )
 from rock.wire.operations import CREATE_SANDBOX, GET_SANDBOX, STOP_SANDBOX
-from rock.wire.reasons import Reason
+from rock.wire.reasons import REASONS, Reason
 from rock.wire.spec import SandboxSpec
 
 __all__ = ["start_sandbox"]
@@ -27,7 +27,6 @@ __all__ = ["start_sandbox"]
 log = logging.getLogger(__name__)
 
 _MAX_HOLD = 20.0  # seconds that a gateway may hold an answer, at most
-_GRACE = 5.0  # seconds past the startup timeout in which the gateway's own word about it may come
 _PAUSE = 1.0  # seconds before a gateway that did not answer is asked again
 _ABANDON_TIMEOUT = 30.0  # seconds for undoing a start; a create in flight is held for up to `_MAX_HOLD`
 
@@ -56,6 +55,8 @@ async def start_sandbox(
             undo = state.start(("abandon", spec.sandbox_id), lambda: _abandon(gateway, spec, create))
             await asyncio.wait([undo], timeout=_ABANDON_TIMEOUT)
         raise
+    if status.state is m.State.PENDING:
+        raise await _give_up(gateway, spec, status)
     if status.state is m.State.STOPPED:
         raise _convert.to_end(status)
     return status
@@ -73,15 +74,10 @@ async def _wait_until_settled(
     hold: float,
     on_status: Callable[[m.SandboxStatus], None],
 ) -> m.SandboxStatus:
-    deadline = time.monotonic() + spec.startup_timeout + _GRACE
-    while status.state is m.State.PENDING:
+    """A status other than pending, or the last one before the startup timeout."""
+    deadline = time.monotonic() + spec.startup_timeout
+    while status.state is m.State.PENDING and (left := deadline - time.monotonic()) > 0:
         on_status(status)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise StartFailed(
-                f"sandbox {spec.sandbox_id} did not start within {spec.startup_timeout:g} s: {status.message}",
-                reason=Reason.STARTUP_TIMEOUT,
-            )
         try:
             request = m.GetSandboxRequest(hold=min(hold, left))
             status = await gateway.call(GET_SANDBOX, request, sandbox_id=status.sandbox_id)
@@ -90,6 +86,22 @@ async def _wait_until_settled(
             log.info("sandbox %s: %s", spec.sandbox_id, error)
             await asyncio.sleep(_PAUSE)
     return status
+
+
+async def _give_up(gateway: Gateway, spec: SandboxSpec, status: m.SandboxStatus) -> StartFailed:
+    """Stop a sandbox that has not started in time; the error that says why, as far as Nomad knows."""
+    reason = Reason.STARTUP_TIMEOUT
+    try:
+        stopped = await gateway.call(STOP_SANDBOX, m.Empty(), sandbox_id=status.sandbox_id)
+        if stopped.reason is Reason.NO_CAPACITY:
+            reason = stopped.reason
+    except RockException as error:
+        log.warning("sandbox %s could not be stopped, its own clocks will end it: %s", spec.sandbox_id, error)
+    return StartFailed(
+        f"sandbox {spec.sandbox_id} did not start within {spec.startup_timeout:g} s: "
+        f"{status.message or REASONS[reason].summary}; {REASONS[reason].remedy}",
+        reason=reason,
+    )
 
 
 def _was_refused(create: asyncio.Task[m.SandboxStatus]) -> bool:

@@ -1,0 +1,74 @@
+"""The package's own namespace, and ROCK's module paths: re-exports without logic."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import subprocess
+import sys
+
+import pytest
+
+import rock
+
+PATHS = {
+    "rock.actions": "Action BashAction BashObservation CloseBashSessionRequest CloseSessionRequest Command "
+    "CommandResponse CreateBashSessionRequest CreateBashSessionResponse CreateSessionRequest IsAliveResponse "
+    "Observation ReadFileRequest ReadFileResponse RunMode SandboxResponse SandboxStatusResponse UploadMode "
+    "UploadRequest UploadResponse WriteFileRequest WriteFileResponse",
+    "rock.actions.sandbox.request": "ChmodRequest ChownRequest Command CreateBashSessionRequest",
+    "rock.actions.sandbox.response": "ChmodResponse ChownResponse DownloadFileResponse State StateTransitionRecord",
+    "rock.sdk.sandbox.client": "RunMode Sandbox SandboxGroup",
+    "rock.sdk.sandbox.config": "BaseConfig SandboxConfig SandboxGroupConfig",
+    "rock.sdk.sandbox.request": "CreateBashSessionRequest Command RunMode",
+    "rock.sdk.sandbox.response": "SandboxStatusResponse",
+    "rock.sdk.common.exceptions": "BadRequestRockError CommandRockError InternalServerRockError "
+    "InvalidParameterRockException RockException raise_for_code",
+    "rock._codes": "codes",
+}
+_HEAVY = ("aiohttp", "pydantic", "asyncio", "msgspec")
+_SERVERS = ("rock_nomad", "rocklet", "nomad", "consul", "typer", "rich", "yaml", "uvloop")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_rocks_path_has_rocks_names(path: str) -> None:
+    module = importlib.import_module(path)
+    assert set(PATHS[path].split()) <= set(module.__all__)
+
+
+def test_a_name_is_the_same_class_wherever_it_is_imported_from() -> None:
+    for path, names in PATHS.items():
+        for name in names.split():
+            if name in rock.__all__:
+                assert getattr(importlib.import_module(path), name) is getattr(rock, name)
+
+
+def test_every_public_name_can_be_imported_and_none_else() -> None:
+    for name in rock.__all__:
+        assert getattr(rock, name) is not None
+    assert set(rock.__all__) <= set(dir(rock))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(rock, "nothing")  # noqa: B009 - mypy knows that it is not there
+
+
+def _loaded(program: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after a program."""
+    show = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{show}"], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(ran.stdout.split())
+
+
+@pytest.mark.slow
+def test_importing_the_package_loads_next_to_nothing() -> None:
+    assert not _loaded("import rock") & {*_HEAVY, *_SERVERS}
+
+
+@pytest.mark.slow
+def test_using_the_client_loads_no_server() -> None:
+    assert not _loaded("import rock.sdk.sandbox.client; rock.SyncSandbox") & set(_SERVERS)
+
+
+def test_the_logger_has_a_handler_that_says_nothing() -> None:
+    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("rock").handlers)
