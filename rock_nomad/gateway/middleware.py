@@ -79,7 +79,8 @@ def _from_http(request: web.Request, raised: web.HTTPException) -> tuple[RockExc
 
 
 def _log_request(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    level = logging.INFO if response.status >= 500 or request.method in {"POST", "DELETE"} else logging.DEBUG
+    # What happens to sandboxes is logged where it is decided; of requests only those that failed by our doing.
+    level = logging.INFO if response.status >= 500 else logging.DEBUG
     log.log(level, "%s %s %d in %.1f ms", request.method, request.path, response.status, seconds * 1000)
 
 

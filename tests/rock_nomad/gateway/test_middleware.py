@@ -89,7 +89,7 @@ async def test_a_body_beyond_the_limit_is_refused_with_the_limit(client: Client)
 
 
 async def test_a_request_has_one_line_in_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "rock_nomad"):
+    with caplog.at_level(logging.DEBUG, "rock_nomad.gateway.middleware"):
         async with client.post("/echo") as reply:
             assert reply.status == 200
     assert [record.message.split(" in ")[0] for record in caplog.records] == ["POST /echo 200"]

@@ -1,0 +1,182 @@
+"""Gateways for tests: in this process, or as one of their own that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+import yaml
+
+from rock.wire.codec import encode, encode_query
+from rock.wire.errors import ErrorBody, from_body
+from rock.wire.messages import CreateSandboxRequest, SandboxStatus, State
+from rock.wire.operations import CREATE_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX, Operation
+from rock.wire.spec import SandboxSpec
+from rock_nomad.app import serve_gateway
+from rock_nomad.config import load_gateway_config
+from tests.cluster import Cluster
+
+__all__ = ["KEYS", "Gateway", "small", "start_gateway", "start_gateway_process", "stop_all", "write_config"]
+
+KEYS: Mapping[str, tuple[str, str]] = {
+    "key-a": ("team-a", "user"),
+    "key-b": ("team-b", "user"),
+    "key-op": ("ops", "operator"),
+}
+"""Keys, and the tenant and role of each."""
+
+SECRET = "a secret of tests, long enough to be one"
+_START_TIMEOUT = 30.0  # seconds
+
+_Req = TypeVar("_Req", bound=msgspec.Struct)
+_Res = TypeVar("_Res", bound=msgspec.Struct)
+
+
+@dataclass
+class Gateway:
+    """A running gateway, and a client of it."""
+
+    url: str
+    key: str
+    session: aiohttp.ClientSession = field(repr=False)
+    cpus: int = os.cpu_count() or 1
+    """How many the cluster's one node has."""
+    process: Process | None = None
+
+    async def call(
+        self,
+        operation: Operation[_Req, _Res],
+        request: _Req | None = None,
+        *,
+        sandbox_id: str = "",
+        key: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> _Res:
+        """An operation's result; its typed error is raised."""
+        wanted = request if request is not None else operation.request()
+        is_json = operation.carries == "json"
+        shown = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
+        async with self.session.request(
+            operation.method,
+            self.url + operation.gateway_path.replace("{sandbox_id}", sandbox_id),
+            params=None if is_json else encode_query(wanted),
+            data=encode(wanted) if is_json else None,
+            headers={**shown, **(headers or {})},
+        ) as reply:
+            body = await reply.read()
+        if reply.status != 200:
+            raise from_body(msgspec.json.decode(body, type=ErrorBody), reply.status)
+        return msgspec.json.decode(body, type=operation.result)
+
+    async def create(
+        self,
+        sandbox_id: str | None = None,
+        *,
+        key: str = "",
+        hold: float = 20.0,
+        **fields: Any,  # noqa: ANN401 - a spec's fields
+    ) -> SandboxStatus:
+        """A small sandbox, ready unless `hold` is short."""
+        request = CreateSandboxRequest(spec=small(sandbox_id, **fields), hold=hold)
+        return await self.call(CREATE_SANDBOX, request, key=key)
+
+
+def small(sandbox_id: str | None = None, **fields: Any) -> SandboxSpec:  # noqa: ANN401 - a spec's fields
+    """A spec of which many fit on any machine."""
+    return SandboxSpec(sandbox_id=sandbox_id, **{"cpus": 0.1, "memory_bytes": 64 * 2**20, **fields})
+
+
+async def stop_all(gateway: Gateway) -> None:
+    """End every sandbox of a gateway's cluster."""
+    listed = await gateway.call(LIST_SANDBOXES, key="key-op")
+    async with asyncio.TaskGroup() as stops:
+        for each in listed.sandboxes:
+            if each.state is not State.STOPPED:
+                stops.create_task(gateway.call(STOP_SANDBOX, sandbox_id=each.sandbox_id, key="key-op"))
+
+
+def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noqa: ANN401 - YAML's values
+    """A gateway's configuration in a folder; `profile` is laid over what suits tests."""
+    (folder / "token").write_text(cluster.token)
+    (folder / "secret").write_text(SECRET)
+    keys = [
+        {"name": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant, "role": role}
+        for key, (tenant, role) in KEYS.items()
+    ]
+    (folder / "keys.yaml").write_text(yaml.safe_dump({"keys": keys}))
+    agent = {"token_file": "token"} if cluster.token else {}
+    isolations = ["raw_exec", "mock"] if cluster.kind == "embedded" else ["raw_exec"]
+    config = {
+        "port": 0,
+        "nomad": {"url": cluster.nomad_url, **agent},
+        "consul": {"url": cluster.consul_url, **agent},
+        "keys_file": "keys.yaml",
+        "secret_file": "secret",
+        "profile": {
+            "name": f"tests-{secrets.token_hex(4)}",  # so that a test sees its own sandboxes only
+            "default_isolation": "raw_exec",
+            "isolations": isolations,
+            "default_disk_bytes": 20 * 2**20,
+            **profile,
+        },
+    }
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def start_gateway(cluster: Cluster, *, key: str = "key-a", **profile: Any) -> AsyncIterator[Gateway]:  # noqa: ANN401
+    """A gateway in this process, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
+        config = load_gateway_config(write_config(Path(folder), cluster, **profile))
+        async with serve_gateway(config) as url, _client() as session:
+            yield Gateway(url, key, session)
+
+
+@contextlib.asynccontextmanager
+async def start_gateway_process(cluster: Cluster, *, key: str = "key-a", **profile: Any) -> AsyncIterator[Gateway]:  # noqa: ANN401
+    """A gateway in a process of its own, to be killed if need be."""
+    with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
+        path = write_config(Path(folder), cluster, **profile)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.gateways", str(path)), stdin=DEVNULL, stdout=PIPE
+        )
+        try:
+            async with asyncio.timeout(_START_TIMEOUT), _client() as session:
+                assert process.stdout is not None
+                url = json.loads(await process.stdout.readline())["url"]
+            async with _client() as session:
+                yield Gateway(url, key, session, process=process)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+
+
+def _client() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+async def _serve(path: Path) -> None:
+    async with serve_gateway(load_gateway_config(path)) as url:
+        print(json.dumps({"url": url}), flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(Path(sys.argv[1])))

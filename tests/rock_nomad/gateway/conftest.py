@@ -1,0 +1,44 @@
+"""Gateways over a cluster of each kind that this machine can run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.cluster import KINDS, Cluster, run_cluster
+from tests.gateways import Gateway, start_gateway, stop_all
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of each kind, for tests that must hold on all."""
+    with run_cluster(request.param) as cluster:
+        if cluster.kind == "real":
+            # Nomad's client finds Consul a while after it is ready, and until then it gets no sandbox.
+            node = cluster.nomad("GET", "/v1/nodes").data[0]["ID"]
+            cluster.wait_for(f"/v1/node/{node}", lambda said: "consul.version" in said["Attributes"], timeout=60)
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Cluster]:
+    """The embedded cluster, for tests of what no kind of cluster decides."""
+    with run_cluster("embedded", "--simulate-gpus", "NVIDIA A10G:1") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
+    """A gateway over a cluster of each kind; its sandboxes end with the test."""
+    async with start_gateway(cluster) as gateway:
+        yield gateway
+        await stop_all(gateway)
+
+
+@pytest.fixture
+async def embedded_gateway(embedded: Cluster) -> AsyncIterator[Gateway]:
+    """A gateway over the embedded cluster; its sandboxes end with the test."""
+    async with start_gateway(embedded) as gateway:
+        yield gateway
+        await stop_all(gateway)

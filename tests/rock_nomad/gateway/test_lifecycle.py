@@ -1,0 +1,211 @@
+import asyncio
+import secrets
+from typing import Any
+
+import pytest
+
+from rock.wire.errors import IdInUse, InvalidRequest, SandboxEnded, SandboxNotFound, StartFailed
+from rock.wire.messages import GetSandboxRequest, ListSandboxesRequest, RunRequest, State
+from rock.wire.operations import (
+    CREATE_SESSION,
+    DELETE_SANDBOX,
+    GET_SANDBOX,
+    LIST_SANDBOXES,
+    OPERATIONS,
+    RESOLVE_ROCKLET,
+    RUN_IN_SESSION,
+    STOP_SANDBOX,
+    Operation,
+)
+from rock.wire.reasons import Reason
+from tests.cluster import Cluster
+from tests.gateways import Gateway, start_gateway, stop_all
+
+pytestmark = pytest.mark.slow
+
+
+def _id() -> str:
+    return f"t{secrets.token_hex(6)}"
+
+
+async def test_a_sandbox_lives_from_create_to_delete(gateway: Gateway) -> None:
+    created = await gateway.create(labels={"run": "7"})
+    sandbox_id = created.sandbox_id
+    assert (created.state, created.observed_by, created.labels) == (State.RUNNING, "rocklet", {"run": "7"})
+    assert created.deadlines.idle is not None
+    await gateway.call(CREATE_SESSION, sandbox_id=sandbox_id)
+    seen = await gateway.call(RUN_IN_SESSION, RunRequest(command="echo $((6 * 7))"), sandbox_id=sandbox_id)
+    assert (seen.output, seen.exit_code) == ("42\n", 0)
+
+    stopped = await gateway.call(STOP_SANDBOX, sandbox_id=sandbox_id)
+    assert (stopped.state, stopped.reason) == (State.STOPPED, Reason.USER)
+    assert (await gateway.call(STOP_SANDBOX, sandbox_id=sandbox_id)).state is State.STOPPED
+    with pytest.raises(SandboxEnded) as caught:
+        await gateway.call(RUN_IN_SESSION, RunRequest(command="true"), sandbox_id=sandbox_id)
+    assert caught.value.reason is Reason.USER
+
+    await gateway.call(DELETE_SANDBOX, sandbox_id=sandbox_id)
+    with pytest.raises(SandboxNotFound):
+        await gateway.call(GET_SANDBOX, sandbox_id=sandbox_id)
+
+
+async def test_creating_an_id_twice_yields_one_sandbox(gateway: Gateway) -> None:
+    sandbox_id = _id()
+    first, second = await asyncio.gather(gateway.create(sandbox_id), gateway.create(sandbox_id))
+    assert first.alloc_id == second.alloc_id
+    await gateway.call(STOP_SANDBOX, sandbox_id=sandbox_id)
+    assert (await gateway.create(sandbox_id)).state is State.STOPPED
+
+
+@pytest.mark.parametrize(("key", "cpus"), [("key-a", 0.2), ("key-b", 0.1)], ids=["other spec", "other tenant"])
+async def test_an_id_in_use_is_refused_for_anything_else(gateway: Gateway, key: str, cpus: float) -> None:
+    sandbox_id = _id()
+    await gateway.create(sandbox_id, hold=0)
+    with pytest.raises(IdInUse) as caught:
+        await gateway.create(sandbox_id, key=key, cpus=cpus, hold=0)
+    assert caught.value.details["field"] == "sandbox_id"
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-Request-ID"])
+async def test_a_create_that_is_sent_again_after_a_cut_connection_yields_one_sandbox(
+    gateway: Gateway, header: str
+) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    once = _id()
+    body = b'{"spec":{"cpus":0.1,"memory_bytes":67108864}}'
+    request = (
+        f"POST /v1/sandboxes HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {gateway.key}\r\n{header}: {once}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    for _ in range(3):
+        _reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request.encode() + body)
+        await writer.drain()
+        writer.transport.abort()
+    async with gateway.session.post(
+        f"{gateway.url}/v1/sandboxes",
+        data=body,
+        headers={"X-API-Key": gateway.key, "Content-Type": "application/json", header: once},
+    ) as reply:
+        assert reply.status == 200
+    assert len((await gateway.call(LIST_SANDBOXES)).sandboxes) == 1
+
+
+async def test_what_no_node_could_ever_hold_is_refused_at_once_with_the_numbers(gateway: Gateway) -> None:
+    with pytest.raises(SandboxEnded) as caught:
+        await gateway.create(memory_bytes=900 * 2**30, hold=0)
+    assert caught.value.reason is Reason.IMPOSSIBLE
+    assert "asked 900 GB" in caught.value.message
+
+
+async def test_a_queued_sandbox_says_what_it_waits_for_and_starts_when_there_is_room(gateway: Gateway) -> None:
+    first = await gateway.create(cpus=_most_of(gateway))
+    second = await gateway.create(cpus=_most_of(gateway), hold=0)
+    assert second.state is State.PENDING
+    assert "0 of 1 node" in second.message
+    async with asyncio.TaskGroup() as tasks:
+        request = GetSandboxRequest(hold=20)
+        waiting = tasks.create_task(gateway.call(GET_SANDBOX, request, sandbox_id=second.sandbox_id))
+        await gateway.call(STOP_SANDBOX, sandbox_id=first.sandbox_id)
+    assert (await waiting).state is State.RUNNING
+
+
+async def test_a_queued_create_ends_in_time_as_no_capacity(gateway: Gateway) -> None:
+    await gateway.create(cpus=_most_of(gateway))
+    with pytest.raises(StartFailed) as caught:
+        await gateway.create(cpus=_most_of(gateway), startup_timeout=1.0)
+    assert caught.value.reason is Reason.NO_CAPACITY
+
+
+def _most_of(gateway: Gateway) -> float:
+    """So many CPUs that one such sandbox fits and two do not."""
+    return 0.6 * gateway.cpus
+
+
+async def test_as_many_as_fit_run_and_the_rest_queue_with_the_reason(gateway: Gateway) -> None:
+    created = await asyncio.gather(*(gateway.create(cpus=0.3 * gateway.cpus, hold=2) for _ in range(6)))
+    running = [each for each in created if each.state is State.RUNNING]
+    assert len(running) == 3
+    assert all("short of cpu" in each.message for each in created if each.state is State.PENDING)
+
+
+async def test_a_sandbox_that_is_not_over_is_not_deleted(gateway: Gateway) -> None:
+    created = await gateway.create(hold=0)
+    with pytest.raises(InvalidRequest, match="stop it first"):
+        await gateway.call(DELETE_SANDBOX, sandbox_id=created.sandbox_id)
+
+
+_ABOUT_ONE = [op for op in OPERATIONS.values() if "{sandbox_id}" in op.gateway_path]
+
+
+async def test_a_foreign_tenants_sandbox_is_as_unknown_as_one_that_never_was(gateway: Gateway) -> None:
+    created = await gateway.create()
+    for operation in _ABOUT_ONE:
+        for sandbox_id in (created.sandbox_id, "never-was"):
+            status, code = await _refusal(gateway, operation, sandbox_id)
+            assert (status, code) == (404, "sandbox_not_found"), operation.name
+    assert (await gateway.call(LIST_SANDBOXES, key="key-b")).sandboxes == []
+    assert (await gateway.call(GET_SANDBOX, sandbox_id=created.sandbox_id)).state is State.RUNNING
+
+
+async def _refusal(gateway: Gateway, operation: Operation, sandbox_id: str) -> tuple[int, str]:  # type: ignore[type-arg]
+    path = operation.gateway_path.replace("{sandbox_id}", sandbox_id)
+    query = {"path": "/etc/hostname"} if operation.carries in ("upload", "download") else None
+    data = b"{}" if operation.carries == "json" else None
+    headers = {"X-API-Key": "key-b", "Content-Type": "application/json"}
+    async with gateway.session.request(
+        operation.method, gateway.url + path, params=query, data=data, headers=headers
+    ) as reply:
+        return reply.status, (await reply.json())["code"]
+
+
+async def test_an_operator_sees_and_stops_everything_and_can_enter_nothing(gateway: Gateway) -> None:
+    created = await gateway.create()
+    listed = await gateway.call(LIST_SANDBOXES, key="key-op")
+    assert [each.tenant for each in listed.sandboxes] == ["team-a"]
+    seen = await gateway.call(GET_SANDBOX, sandbox_id=created.sandbox_id, key="key-op")
+    assert (seen.state, seen.rocklet) == (State.RUNNING, None)
+    with pytest.raises(SandboxNotFound):
+        await gateway.call(RESOLVE_ROCKLET, sandbox_id=created.sandbox_id, key="key-op")
+    with pytest.raises(SandboxNotFound):
+        await gateway.call(RUN_IN_SESSION, RunRequest(command="id"), sandbox_id=created.sandbox_id, key="key-op")
+    assert (await gateway.call(STOP_SANDBOX, sandbox_id=created.sandbox_id, key="key-op")).state is State.STOPPED
+
+
+async def test_two_hundred_creates_at_once_are_two_hundred_sandboxes(embedded_gateway: Gateway) -> None:
+    ids = [_id() for _ in range(200)]
+    fields: dict[str, Any] = {"cpus": 0.001, "memory_bytes": 16 * 2**20, "disk_bytes": 2**20, "isolation": "mock"}
+    created = await asyncio.gather(*(embedded_gateway.create(each, **fields) for each in ids))
+    assert {each.state for each in created} == {State.RUNNING}
+    listed = await embedded_gateway.call(LIST_SANDBOXES, ListSandboxesRequest(state=State.RUNNING))
+    assert sorted(each.sandbox_id for each in listed.sandboxes) == sorted(ids)
+    assert len({each.alloc_id for each in listed.sandboxes}) == 200
+
+
+@pytest.mark.parametrize(
+    ("clock", "reason"),
+    [
+        ({"idle_timeout": 1.0}, Reason.IDLE),
+        ({"max_lifetime": 1.0}, Reason.MAX_LIFETIME),
+        ({"lease": 1.0}, Reason.LEASE),
+    ],
+    ids=["idle", "max_lifetime", "lease"],
+)
+async def test_a_clock_that_runs_out_while_no_gateway_lives_is_seen_by_the_next(
+    cluster: Cluster, clock: dict[str, Any], reason: Reason
+) -> None:
+    name = _id()
+    async with start_gateway(cluster, name=name) as gateway:
+        sandbox_id = (await gateway.create(**clock)).sandbox_id
+    await asyncio.to_thread(
+        cluster.wait_for,
+        f"/v1/job/sbx-{sandbox_id}/allocations",
+        lambda rows: rows[0]["ClientStatus"] in ("complete", "failed"),
+    )
+    async with start_gateway(cluster, name=name) as gateway:
+        listed = (await gateway.call(LIST_SANDBOXES)).sandboxes
+        assert [(each.state, each.reason) for each in listed] == [(State.STOPPED, reason)]
+        with pytest.raises(SandboxEnded) as caught:
+            await gateway.call(RUN_IN_SESSION, RunRequest(command="true"), sandbox_id=sandbox_id)
+        assert caught.value.reason is reason
+        await stop_all(gateway)
