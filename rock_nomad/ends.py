@@ -165,7 +165,7 @@ _IMAGE_FAULTS: Sequence[tuple[Reason, Sequence[str]]] = (
 def image_fault(said: str) -> Reason | None:
     """What a driver's message says of the image; None if the image is not to blame."""
     lowered = said.lower()
-    if "failed to pull" not in lowered and "image" not in lowered:
+    if "failed to pull" not in lowered:
         return None
     return next((reason for reason, words in _IMAGE_FAULTS if any(word in lowered for word in words)), None)
 
