@@ -124,8 +124,8 @@ def _embedded(folder: Path, *arguments: str) -> Iterator[Cluster]:
         yield Cluster("embedded", place["nomad"], place["consul"], TOKEN, process.pid)
     finally:
         process.stdin.close()
-        process.wait(_STOP_TIMEOUT)
         process.stdout.close()
+        _wait_or_kill(process)
 
 
 @contextlib.contextmanager
@@ -203,11 +203,16 @@ def _agent(program: str, option: str, folder: Path, name: str) -> Iterator[subpr
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _wait_or_kill(process)
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
 
 
 def _stop_jobs(cluster: Cluster) -> None:

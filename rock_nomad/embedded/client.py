@@ -59,6 +59,7 @@ class Client:
         self._reports: dict[str, Row] = {}  # by allocation id, not yet told to the servers
         self._over: list[str] = []  # allocations whose end is among the reports
         self._flush: asyncio.TimerHandle | None = None
+        self._is_closing = False
         self._tasks: asyncio.TaskGroup | None = None
         self._poller: CheckPoller | None = None
         scheduler.on_placed, scheduler.on_stopped = self._place, self._stop
@@ -68,7 +69,8 @@ class Client:
         self._tasks, self._poller = tasks, poller
 
     async def close(self) -> None:
-        """End every task and return when none is left."""
+        """End every task and return when none is left; what waits for room gets none any more."""
+        self._is_closing = True
         for run in tuple(self._runs.values()):
             run.deliver(StopRequested())
         while self._runs:
@@ -118,9 +120,9 @@ class Client:
         self.state.apply("AllocationUpdated", changes, settle={row["JobID"] for row in told})
         for allocation_id in self._over:
             self.scheduler.release(allocation_id)
-        if self._over:
-            self._over.clear()
+        if self._over and not self._is_closing:
             self.scheduler.unblock()
+        self._over.clear()
 
 
 class AllocationRun:
