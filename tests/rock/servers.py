@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import itertools
 import socket
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -18,6 +18,8 @@ from rock.wire import codec
 from rock.wire import messages as m
 from rock.wire.errors import RockException, Unauthorized, to_body
 from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, Operation
+
+_T = TypeVar("_T")
 
 _ADDRESSES = (f"127.78.{n // 250}.{n % 250 + 1}" for n in itertools.count())
 
@@ -170,25 +172,28 @@ def refused_url() -> str:
 
 
 @contextmanager
-def serve_in_thread(*servers: WireServer) -> Iterator[None]:
-    """Have servers listen in a loop and thread of their own, for tests whose calls come from other loops."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
+def in_thread(context: AbstractAsyncContextManager[_T]) -> Iterator[_T]:
+    """Have an asynchronous context live in a loop and thread of its own; the test's calls come from other loops."""
+    entered: concurrent.futures.Future[_T] = concurrent.futures.Future()
+    leave: concurrent.futures.Future[None] = concurrent.futures.Future()
 
-    async def enter(stack: AsyncExitStack) -> None:
-        for server in servers:
-            await stack.enter_async_context(serve(server))
+    async def live() -> None:
+        try:
+            async with context as value:
+                entered.set_result(value)
+                await asyncio.wrap_future(leave)
+        except BaseException as error:
+            if entered.done():
+                raise
+            entered.set_exception(error)
 
-    stack = AsyncExitStack()
-    try:
-        asyncio.run_coroutine_threadsafe(enter(stack), loop).result(5)
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(5)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
-        loop.close()
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        living = threads.submit(asyncio.run, live())
+        try:
+            yield entered.result(30)
+        finally:
+            leave.set_result(None)
+            living.result(30)
 
 
 def running(sandbox_id: str = "s1", rocklet: m.RockletEndpoint | None = None) -> m.SandboxStatus:

@@ -25,7 +25,7 @@ from rock.wire.errors import (
 )
 from rock.wire.operations import CANCEL, IS_ALIVE, READ_FILE, RESOLVE_ROCKLET, RUN_IN_SESSION
 from rock.wire.reasons import Reason
-from tests.rock.servers import Seen, WireServer, black_hole, refused_url, serve, serve_in_thread
+from tests.rock.servers import Seen, WireServer, black_hole, in_thread, refused_url, serve
 
 RUN = m.RunRequest(command="echo hi")
 DIRECT, THROUGH = m.Observation(output="direct"), m.Observation(output="through the gateway")
@@ -310,7 +310,7 @@ def test_a_fresh_loop_for_every_call_learns_the_direct_way() -> None:
     rocklet.always(IS_ALIVE, m.RockletStatus(sandbox_id="s1"))
     rocklet.always(RUN_IN_SESSION, DIRECT)
     gateway.always(RUN_IN_SESSION, THROUGH)
-    with serve_in_thread(rocklet, gateway):
+    with in_thread(serve(rocklet)), in_thread(serve(gateway)):
         connection = connect(gateway)
         connection.learn(rocklet.endpoint())
         outputs = [asyncio.run(connection.call(RUN_IN_SESSION, RUN)).output for _ in range(20)]

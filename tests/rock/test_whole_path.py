@@ -1,0 +1,271 @@
+"""The client against a real gateway, a cluster and rocklets, in the ways that trainers call it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rock._credentials import write_credentials
+from rock._group import SandboxGroup
+from rock._reach import HOSTS
+from rock._requests import Command, CreateBashSessionRequest
+from rock._sandbox import Sandbox
+from rock._sandbox_config import SandboxConfig, SandboxGroupConfig
+from rock._sync import SyncSandbox
+from rock.errors import OutcomeUnknown, SandboxEnded, SandboxNotFound, StartFailed, Unauthorized
+from rock.wire.reasons import Reason
+from tests.cluster import run_cluster
+from tests.gateways import Gateway, start_gateway_process
+from tests.rock.proxies import run_proxy
+from tests.rock.servers import in_thread
+
+pytestmark = pytest.mark.slow  # real processes throughout
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """A gateway in a process of its own, over the embedded cluster."""
+    with run_cluster("embedded") as cluster, in_thread(start_gateway_process(cluster)) as gateway:
+        yield gateway
+
+
+@pytest.fixture(autouse=True)
+def pointed_to(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, bare_environment: None) -> None:
+    """The environment points to the gateway, as a trainer's does."""
+    monkeypatch.setenv("ROCK_BASE_URL", gateway.url)
+    monkeypatch.setenv("ROCK_API_KEY", gateway.key)
+
+
+def small(**settings: object) -> SandboxConfig:
+    return SandboxConfig.model_validate({"memory": "64m", "cpus": 0.1, **settings})
+
+
+@pytest.fixture
+def started() -> Iterator[Sandbox]:
+    """A sandbox with a session, started in a loop that has ended since."""
+    sandbox = Sandbox(small())
+    asyncio.run(sandbox.start())
+    asyncio.run(sandbox.create_session(CreateBashSessionRequest(session="work")))
+    yield sandbox
+    asyncio.run(sandbox.stop())
+
+
+def run(sandbox: Sandbox, cmd: str) -> str:
+    """One call in a loop of its own."""
+    return asyncio.run(sandbox.arun(cmd=cmd, session="work")).output
+
+
+@pytest.mark.parametrize("direct", ["auto", "never", "always"])
+async def test_every_action_works_whichever_way_it_takes(direct: str, tmp_path: Path) -> None:
+    async with Sandbox(small(direct=direct)) as sandbox:
+        assert (sandbox.host_ip, bool(sandbox.host_name)) == ("127.0.0.1", True)
+        await sandbox.create_session(CreateBashSessionRequest(session="work"))
+        assert (await sandbox.arun("echo hi", session="work")).output == "hi"
+        assert (await sandbox.execute(Command(command=["echo", "x"]))).stdout == "x\n"
+        content = bytes(range(256)) * 4096
+        (tmp_path / "up").write_bytes(content)
+        assert (await sandbox.upload_by_path(tmp_path / "up", f"{tmp_path}/in/sandbox")).success
+        assert (await sandbox.download(f"{tmp_path}/in/sandbox", tmp_path / "down")).success
+        assert (tmp_path / "down").read_bytes() == content
+        assert await sandbox.is_alive()
+    with pytest.raises(SandboxEnded) as caught:
+        await sandbox.get_status()
+    assert caught.value.reason is Reason.USER
+
+
+def test_each_call_may_run_in_a_loop_of_its_own_and_leaves_nothing_open(started: Sandbox) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert [run(started, f"echo {n}") for n in range(20)] == [str(n) for n in range(20)]
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
+    assert HOSTS.verdict("127.0.0.1") is True
+
+
+def test_eight_threads_may_call_at_once_each_in_loops_of_its_own(started: Sandbox) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        outputs = threads.map(lambda n: [run(started, f"echo {n}-{i}") for i in range(5)], range(8))
+        assert list(outputs) == [[f"{n}-{i}" for i in range(5)] for n in range(8)]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_forked_children_go_on_with_a_used_sandbox(started: Sandbox) -> None:
+    run(started, "x=1")
+    children = []
+    for n in range(3):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if run(started, f"echo {n}") == str(n) else 1)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    assert run(started, "echo $x") == "1"
+
+
+def test_spawned_workers_take_a_used_sandbox_by_pickle(started: Sandbox) -> None:
+    run(started, "x=1")
+    workers = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(3, mp_context=workers) as pool:
+        assert list(pool.map(run, [started] * 3, ["echo a", "echo b", "echo c"])) == ["a", "b", "c"]
+    twin: Sandbox = pickle.loads(pickle.dumps(started))
+    assert run(twin, "echo $x") == "1"
+
+
+def test_a_thread_with_a_long_lived_loop_and_one_with_fresh_loops_get_on(started: Sandbox) -> None:
+    outputs: list[str] = []
+
+    async def many() -> None:
+        for n in range(10):
+            outputs.append((await started.arun(f"echo {n}", session="work")).output)
+
+    thread = threading.Thread(target=asyncio.run, args=(many(),))
+    thread.start()
+    assert [run(started, "echo y") for _ in range(10)] == ["y"] * 10
+    thread.join()
+    assert outputs == [str(n) for n in range(10)]
+
+
+@pytest.mark.parametrize("direct", ["always", "never"])
+async def test_a_cancelled_call_frees_its_session_within_two_seconds(direct: str) -> None:
+    async with Sandbox(small(direct=direct)) as sandbox:
+        await sandbox.create_session(CreateBashSessionRequest(session="work"))
+        for _ in range(3):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(sandbox.arun("sleep 3600", session="work"), 0.2)
+            begun = time.monotonic()
+            assert (await sandbox.arun("echo next", session="work")).output == "next"
+            assert time.monotonic() - begun < 2
+
+
+def test_a_loop_that_is_interrupted_ends_its_command(started: Sandbox) -> None:
+    mark = f"sleep 3600.{os.getpid()}"
+    program = f"""
+import asyncio, os, pickle, signal, sys, threading
+sandbox = pickle.loads(sys.stdin.buffer.read())
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+asyncio.run(sandbox.arun({mark!r}, session="work"))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], input=pickle.dumps(started), capture_output=True, timeout=60, check=False
+    )
+    assert b"KeyboardInterrupt" in ended.stderr
+    assert run(started, "echo next") == "next"
+    assert subprocess.run(["pgrep", "-fx", mark], check=False).returncode == 1
+
+
+async def attach_to_running(sandbox_id: str) -> None:
+    sandbox = Sandbox(small())
+    await sandbox.attach(sandbox_id)
+    await sandbox.get_status()
+
+
+async def test_a_cancelled_start_leaves_no_sandbox() -> None:
+    ids = [uuid.uuid4().hex for _ in range(4)]
+    for sandbox_id, patience in zip(ids, (0.001, 0.01, 0.1, 0.3), strict=True):
+        starting = Sandbox(small(sandbox_id=sandbox_id)).start()
+        try:
+            await asyncio.wait_for(starting, patience)
+        except TimeoutError:
+            pass
+        else:
+            continue  # it was quicker than that, and so was not cancelled
+        with pytest.raises((SandboxEnded, SandboxNotFound)):
+            await attach_to_running(sandbox_id)
+
+
+async def test_a_sandbox_that_no_node_can_hold_says_so_at_once() -> None:
+    with pytest.raises((SandboxEnded, StartFailed)) as caught:
+        await Sandbox(small(memory="900t")).start()
+    assert caught.value.reason is Reason.IMPOSSIBLE
+
+
+async def test_a_killed_rocklet_leaves_the_outcome_of_its_command_unknown() -> None:
+    sandbox = Sandbox(small(direct="always"))
+    await sandbox.start()
+    await sandbox.create_session(CreateBashSessionRequest(session="work"))
+    pid = int((await sandbox.arun("echo $PPID", session="work")).output)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await sandbox.arun(f"kill -9 {pid}; sleep 3600", session="work")
+    assert caught.value.details["executed"] == "unknown"
+    await sandbox.stop()
+
+
+async def test_a_group_starts_and_stops() -> None:
+    group = SandboxGroup(SandboxGroupConfig.model_validate({"memory": "64m", "cpus": 0.1, "size": 4}))
+    await group.start()
+    try:
+        outputs = await asyncio.gather(*(sandbox.arun("echo hi") for sandbox in group.sandbox_list))
+        assert [each.output for each in outputs] == ["hi"] * 4
+    finally:
+        await group.stop()
+
+
+def test_the_synchronous_twin_works_without_a_loop() -> None:
+    with SyncSandbox(small()) as sandbox:
+        assert sandbox.run("echo hi").output == "hi"
+
+
+async def test_a_wrong_key_is_unauthorized() -> None:
+    with pytest.raises(Unauthorized):
+        await Sandbox(small(api_key="wrong")).start()
+
+
+async def test_the_credentials_file_leads_there(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ROCK_BASE_URL")
+    monkeypatch.delenv("ROCK_API_KEY")
+    write_credentials(tmp_path / "credentials.json", gateway.url, gateway.key)
+    async with Sandbox(small()) as sandbox:
+        assert await sandbox.is_alive()
+    with pytest.raises(Unauthorized):
+        await Sandbox(small(base_url=gateway.url.replace("127.0.0.1", "localhost"))).start()
+
+
+async def test_the_key_may_stand_in_the_address(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCK_BASE_URL", gateway.url.replace("//", f"//x:{gateway.key}@"))
+    monkeypatch.delenv("ROCK_API_KEY")
+    async with Sandbox(small()) as sandbox:
+        assert await sandbox.is_alive()
+
+
+async def test_a_proxy_is_used_towards_the_gateway_and_not_on_the_direct_path(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = gateway.url.removeprefix("http://")
+    async with run_proxy() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with Sandbox(small(direct="always")) as sandbox:
+            asked = len(proxy.targets)
+            assert (await sandbox.arun("echo hi")).output == "hi"
+            assert len(proxy.targets) == asked
+        assert set(proxy.targets) == {authority}
+        monkeypatch.setenv("NO_PROXY", authority)
+        asked = len(proxy.targets)
+        await sandbox.get_status(include_all_states=True)
+        assert len(proxy.targets) == asked
+
+
+def test_commands_on_the_direct_path_outlive_their_gateway() -> None:
+    with run_cluster("embedded") as cluster, in_thread(start_gateway_process(cluster)) as mortal:
+        sandbox = Sandbox(small(base_url=mortal.url, api_key=mortal.key))
+        asyncio.run(sandbox.start())
+        asyncio.run(sandbox.create_session(CreateBashSessionRequest(session="work")))
+        run(sandbox, "true")
+        assert mortal.process is not None
+        os.kill(mortal.process.pid, signal.SIGKILL)
+        assert run(sandbox, "sleep 0.2; echo still here") == "still here"
