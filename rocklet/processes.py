@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from rocklet.memory import OomCounter
 from rocklet.surroundings import Surroundings
 
 __all__ = ["Child", "Children", "group_members", "signal_group", "signal_process"]
+
+log = logging.getLogger(__name__)
 
 _OOM_SCORE_ADJ = b"1000"  # of commands: the kernel takes one of them before it takes the rocklet
 _KILL_ROUNDS = 100  # sweeps over /proc until nothing is left that could have forked meanwhile
@@ -77,7 +80,9 @@ class Children:
         """How many of them the kernel has killed for want of memory."""
         if adopt:
             _become_subreaper()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap_orphans)
+            loop = asyncio.get_running_loop()
+            # Not add_signal_handler: uvloop keeps SIGCHLD for its own subprocesses, of which there are none here.
+            signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(self._reap_orphans))
 
     def spawn(
         self, argv: Sequence[str], surroundings: Surroundings, *, streams: tuple[int, int, int]
@@ -120,6 +125,8 @@ class Children:
             await asyncio.sleep(0)
         await asyncio.gather(*(child.exited for child in list(self._children.values())))
         self.ooms.close()
+        if self._adopts:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _forget(self, pid: int) -> None:
         del self._children[pid]
@@ -177,9 +184,8 @@ def _read_processes() -> Iterator[tuple[int, int, int]]:
 def _become_subreaper() -> None:
     import ctypes  # 5 ms to import, which only a rocklet that is a process of its own has to pay
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "this kernel has no child subreapers")
+    if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        log.warning("this kernel has no child subreapers: daemons of commands may outlive the rocklet")
 
 
 def _explain(error: OSError | ValueError, program: str, cwd: str) -> CommandFailed:

@@ -77,7 +77,7 @@ async def test_a_command_answers_exactly(bash: Caller, command: str, output: str
 
 @pytest.mark.parametrize(
     "command",
-    ["echo 'x", 'echo "x', "echo `x", "if true; then", "(a", ")", "f() {", "case x in", "done", "echo $((", "[[ a", "|"],
+    ["echo 'x", 'echo "x', "echo `x", "if true; then", "(a", ")", "case x in", "done", "echo $((", "[[ a", "|"],
 )
 async def test_a_syntax_error_is_told_and_the_next_command_answers(bash: Caller, command: str) -> None:
     wrong = await bash.run(command)
