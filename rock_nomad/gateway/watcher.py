@@ -19,7 +19,8 @@ from rock_nomad.nomad import Event, Nomad
 __all__ = ["News", "Watcher"]
 
 TOPICS = ("Job", "Evaluation", "Allocation")
-PAUSE_FIRST, PAUSE_LAST = 0.1, 5.0  # seconds between attempts to open the stream
+PAUSE = 0.1  # seconds, at first, between attempts to open the stream
+MOST_PAUSES = 50  # a failing Nomad is asked this much less often at last
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class News:
 class Watcher:
     """Reads Nomad's event stream once for all who wait."""
 
-    def __init__(self, nomad: Nomad) -> None:
-        self._nomad = nomad
+    def __init__(self, nomad: Nomad, *, pause: float = PAUSE) -> None:
+        self._nomad, self._pause = nomad, pause
         self._waiters: dict[str, set[News]] = {}
         self._index = 0
 
@@ -75,15 +76,15 @@ class Watcher:
 
     async def run(self) -> NoReturn:
         """Read the stream for ever; opened anew whenever it ends."""
-        pause = PAUSE_FIRST
+        pause = self._pause
         while True:
             try:
                 await self._read()
                 log.info("nomad closed the event stream at index %d", self._index)
-                pause = PAUSE_FIRST
+                pause = self._pause
             except ClusterUnavailable as error:
                 log.warning("the event stream was lost at index %d: %s", self._index, error)
-                pause = min(pause * 2, PAUSE_LAST)
+                pause = min(pause * 2, self._pause * MOST_PAUSES)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads replicas, guards nothing
 
     async def _read(self) -> None:
