@@ -86,13 +86,14 @@ class Consul:
         nobody has registered yet can be waited for.  A token that may not read gives an empty list, not an error.
         """
         waiting = {"index": index, "wait": f"{int(wait * 1000)}ms"} if index and wait else {}
-        call = self._open.health.service(service, token=self._token.get(), **waiting)
         if waiting:
             async with self._polls:
                 # Consul adds up to a sixteenth to a wait, so that not all waiters return at once.
-                found, rows = await self._answer(call, wait * 17 / 16 + self._config.timeout)
+                limit = wait * 17 / 16 + self._config.timeout
+                call = self._open.health.service(service, token=self._token.get(), **waiting)
+                found, rows = await self._answer(call, limit)
         else:
-            found, rows = await self._answer(call)
+            found, rows = await self._answer(self._open.health.service(service, token=self._token.get()))
         return _index(found), _by_merit(rows or [])
 
     async def find_rocklet(self, service: str) -> Service | None:

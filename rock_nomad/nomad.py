@@ -130,7 +130,7 @@ class Nomad:
         """
         body = {"Job": job, "EnforceIndex": True, "JobModifyIndex": enforce_index}
         try:
-            answer = await self._write(self._job, job["ID"], method="post", json=body)
+            answer = await self._write(self._job, _segment(job["ID"]), method="post", json=body)
         except _Refused as refused:
             if "Enforcing job modify index" in refused.text:
                 raise JobExists(job["ID"], refused.text.strip()) from refused
@@ -145,7 +145,9 @@ class Nomad:
 
     async def plan(self, job: Mapping[str, Any]) -> Answer[_Row]:
         """What Nomad would do with a job now: a real pass of its scheduler, that changes nothing."""
-        return await self._ask(self._job, job["ID"], "plan", method="post", json={"Job": job, "Diff": False})
+        return await self._ask(
+            self._job, _segment(job["ID"]), "plan", method="post", json={"Job": job, "Diff": False}
+        )
 
     async def validate(self, job: Mapping[str, Any]) -> Answer[_Row]:
         """What Nomad finds wrong with a job: `ValidationErrors`, or none."""
@@ -154,30 +156,30 @@ class Nomad:
     async def stop(self, job_id: str, *, purge: bool = False) -> str | None:
         """Deregister a job, however often: the id of the evaluation that ends it, or None if there is no such job."""
         params = {"purge": "true"} if purge else {}
-        answer = await self._ask(self._job, quote(job_id, safe=""), method="delete", params=params)
+        answer = await self._ask(self._job, _segment(job_id), method="delete", params=params)
         return answer.data.get("EvalID") or None
 
     # --------------------------------------------------------------------------------------------------------- reads
 
     async def job(self, job_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[_Row] | None:
         """A job, or None; with an index, as soon as it is newer than that, or after `wait` seconds."""
-        return await self._find(f"job/{quote(job_id, safe='')}", _polling(index, wait))
+        return await self._find(f"job/{_segment(job_id)}", _polling(index, wait))
 
     async def allocations(self, job_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[list[_Row]]:
         """A job's allocations, as lines of a listing with their task states."""
-        return await self._get(f"job/{quote(job_id, safe='')}/allocations", _polling(index, wait))
+        return await self._get(f"job/{_segment(job_id)}/allocations", _polling(index, wait))
 
     async def evaluations(self, job_id: str) -> Answer[list[_Row]]:
         """A job's evaluations."""
-        return await self._get(f"job/{quote(job_id, safe='')}/evaluations", {})
+        return await self._get(f"job/{_segment(job_id)}/evaluations", {})
 
     async def allocation(self, alloc_id: str) -> Answer[_Row] | None:
         """One allocation, whole: with its devices and its states in the past; or None."""
-        return await self._find(f"allocation/{quote(alloc_id, safe='')}", {})
+        return await self._find(f"allocation/{_segment(alloc_id)}", {})
 
     async def evaluation(self, eval_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[_Row] | None:
         """An evaluation, or None; with an index, as soon as it is newer than that, or after `wait` seconds."""
-        return await self._find(f"evaluation/{quote(eval_id, safe='')}", _polling(index, wait))
+        return await self._find(f"evaluation/{_segment(eval_id)}", _polling(index, wait))
 
     async def list_jobs(self, prefix: str = "") -> Answer[list[_Row]]:
         """All jobs whose id begins so, with their meta."""
@@ -354,6 +356,11 @@ def _requests_session(config: NomadConfig) -> requests.Session:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def _segment(name: str) -> str:
+    """A name as one step of a path, whatever is in it."""
+    return quote(name, safe="")
 
 
 def _polling(index: int, wait: float) -> dict[str, str]:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from rock_nomad.agents import AgentToken, ssl_context
+from rock_nomad.config import ConfigError, NomadConfig
+
+
+def test_a_token_from_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("one\n")
+    token = AgentToken(NomadConfig(token_file=path))
+    assert token.get() == "one"
+    path.write_text("two\n")
+    os.utime(path, ns=(1, 1))
+    assert token.get() == "two"
+    replacement = tmp_path / "next"
+    replacement.write_text("three\n")
+    os.utime(replacement, ns=(1, 1))
+    replacement.rename(path)
+    assert token.get() == "three"
+
+
+def test_the_last_token_serves_while_its_file_is_away_and_no_token_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("one")
+    token = AgentToken(NomadConfig(token_file=path))
+    assert token.get() == "one"
+    path.unlink()
+    assert token.get() == "one"
+    with pytest.raises(ConfigError, match="token"):
+        AgentToken(NomadConfig(token_file=path)).get()
+
+
+def test_a_token_may_stand_in_the_configuration_or_be_none() -> None:
+    token = AgentToken(NomadConfig(token=SecretStr("hunter2")))
+    assert token.get() == "hunter2"
+    assert "hunter2" not in repr(token)
+    assert AgentToken(NomadConfig()).get() is None
+
+
+def test_certificates_are_always_verified() -> None:
+    context = ssl_context(NomadConfig())
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from rock.wire.errors import ClusterUnavailable
+from rock_nomad.config import ConsulConfig
+from rock_nomad.consul import LONG_POLLS, Consul
+from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES
+from tests.cluster import KINDS, Cluster, run_cluster
+from tests.rock_nomad.recorder import Recorder, record
+from tests.rock_nomad.samples import recording
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with run_cluster(request.param) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def consul(cluster: Cluster) -> AsyncIterator[Consul]:
+    config = ConsulConfig(url=cluster.consul_url, token=SecretStr(cluster.token) if cluster.token else None)
+    async with Consul(config) as consul:
+        yield consul
+
+
+@pytest.fixture
+async def recorder() -> AsyncIterator[Recorder]:
+    async with record() as recorder:
+        yield recorder
+
+
+def _health(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a health answer, each the recorded one with changes to its Service, and its checks' status."""
+    [recorded] = recording("consul-health")
+    made = []
+    for row in rows:
+        status = row.pop("status", "passing")
+        made.append({**recorded, "Service": {**recorded["Service"], **row}, "Checks": [{"Status": status}]})
+    return made
+
+
+# --------------------------------------------------------------------------------------------------- against agents
+
+
+@pytest.mark.slow
+async def test_a_name_that_nobody_registered_has_no_rocklet(consul: Consul) -> None:
+    index, services = await consul.rocklets("rocklet-nobody")
+    assert index > 0
+    assert services == []
+    assert await consul.find_rocklet("rocklet-nobody") is None
+
+
+@pytest.mark.slow
+async def test_a_wait_ends_by_itself(consul: Consul) -> None:
+    index, _services = await consul.rocklets("rocklet-nobody")
+    async with asyncio.timeout(5):
+        while (await consul.rocklets("rocklet-nobody", index=index, wait=0.2))[0] != index:
+            index, _services = await consul.rocklets("rocklet-nobody")
+
+
+@pytest.mark.slow
+async def test_a_wait_can_be_given_up(consul: Consul) -> None:
+    index, _services = await consul.rocklets("rocklet-nobody")
+    waiter = asyncio.create_task(consul.rocklets("rocklet-nobody", index=index + 10_000, wait=30))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert await consul.find_rocklet("rocklet-nobody") is None
+
+
+@pytest.mark.slow
+async def test_entries_are_written_once_by_compare_and_set(consul: Consul) -> None:
+    key = "rock/test/a key"
+    assert await consul.kv_put(key, b"\x00\xff", cas=0)
+    assert not await consul.kv_put(key, b"second", cas=0)
+    entry = await consul.kv_get(key)
+    assert entry is not None
+    assert (entry.key, entry.value) == (key, b"\x00\xff")
+    assert await consul.kv_put(key, b"", cas=entry.modify_index)
+    assert not await consul.kv_put(key, b"late", cas=entry.modify_index)
+    assert [each.value for each in await consul.kv_list("rock/test/")] == [b""]
+    assert await consul.kv_delete(key)
+    assert await consul.kv_get(key) is None
+    assert await consul.kv_list("rock/test/") == []
+
+
+@pytest.mark.slow
+async def test_the_agent_says_who_it_is(consul: Consul) -> None:
+    assert (await consul.agent())["Config"]["Version"]
+
+
+# --------------------------------------------------------------------------------------------- what we send and read
+
+
+async def test_a_recorded_answer_is_read(recorder: Recorder) -> None:
+    recorder.answers["/v1/health/service/rocklet-t1"] = (200, recording("consul-health"))
+    async with Consul(ConsulConfig(url=recorder.url)) as consul:
+        index, [service] = await consul.rocklets("rocklet-t1")
+    assert (index, service.address, service.port, service.status) == (7, "127.0.0.1", 24584, "passing")
+    assert service.alloc_id == service.meta["alloc_id"] == "0de4db15-1611-fdc9-7577-c09fe51ad86e"
+
+
+async def test_the_healthiest_and_newest_registration_comes_first(recorder: Recorder) -> None:
+    recorder.answers["/v1/health/service/rocklet-a"] = (
+        200,
+        _health(
+            {"Port": 1, "CreateIndex": 9, "status": "critical"},
+            {"Port": 2, "CreateIndex": 5},
+            {"Port": 3, "CreateIndex": 7, "Address": ""},
+        ),
+    )
+    async with Consul(ConsulConfig(url=recorder.url)) as consul:
+        _index, services = await consul.rocklets("rocklet-a")
+    assert [service.port for service in services] == [3, 2, 1]
+    assert services[0].address == "127.0.0.1"
+    assert services[-1].status == "critical"
+
+
+async def test_our_token_goes_along_and_the_environments_does_not(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", "environment")
+    monkeypatch.setenv("CONSUL_HTTP_ADDR", "127.0.0.1:1")
+    for token in (SecretStr("ours"), None):
+        async with Consul(ConsulConfig(url=recorder.url, token=token)) as consul:
+            await consul.agent()
+            await consul.find_rocklet("rocklet-a")
+    assert [seen.headers.get("X-Consul-Token") for seen in recorder.seen] == ["ours", "ours", None, None]
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "refuses the gateway's token"), (500, "failed"), (429, "failed")])
+async def test_what_consul_refuses_is_an_unavailable_cluster_with_its_words(
+    recorder: Recorder, status: int, said: str
+) -> None:
+    recorder.answers["/v1/kv/a"] = (status, b"Permission denied, or No cluster leader")
+    async with Consul(ConsulConfig(url=recorder.url)) as consul:
+        with pytest.raises(ClusterUnavailable, match=f"{said}.*Permission denied"):
+            await consul.kv_get("a")
+
+
+async def test_a_consul_that_is_not_there_is_named_by_its_address() -> None:
+    async with Consul(ConsulConfig(url="http://127.0.0.1:1")) as consul:
+        with pytest.raises(ClusterUnavailable, match=r"does not answer at http://127\.0\.0\.1:1"):
+            await consul.agent()
+
+
+async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Recorder) -> None:
+    recorder.answers["/v1/health/service/rocklet-a"] = (200, [])
+    recorder.answers["/v1/kv/a"] = (200, [])
+    async with Consul(ConsulConfig(url=recorder.url)) as consul:
+        await consul.rocklets("rocklet-a")
+        await consul.rocklets("rocklet-a", index=3, wait=0.1)
+        await consul.kv_get("a")
+        await consul.kv_list("a")
+        await consul.kv_put("a", b"", cas=0)
+        await consul.kv_delete("a", cas=1, recurse=True)
+        await consul.agent()
+    assert len(recorder.seen) == 7
+    for seen in recorder.seen:
+        [route] = [each for each in CONSUL_ROUTES if each.method == seen.method and _is_at(each.path, seen.path)]
+        assert set(seen.query) <= route.query | CONSUL_COMMON
+
+
+def _is_at(pattern: str, path: str) -> bool:
+    return bool(re.fullmatch(re.sub(r"\{[^}]*\}", ".+", pattern), path))
+
+
+@pytest.mark.slow
+async def test_long_polls_leave_room_for_other_calls(consul: Consul) -> None:
+    index, _services = await consul.rocklets("rocklet-nobody")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as waiters:
+        polls = [
+            waiters.create_task(consul.rocklets("rocklet-nobody", index=index + 10_000, wait=30))
+            for _ in range(2 * LONG_POLLS)
+        ]
+        assert (await consul.agent())["Config"]
+        for poll in polls:
+            poll.cancel()

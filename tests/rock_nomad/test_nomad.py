@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest, RockException
+from rock.wire.spec import Isolation, SandboxSpec
+from rock_nomad.config import NomadConfig
+from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES
+from rock_nomad.names import JOB_PREFIX, job_id, new_sandbox_id
+from rock_nomad.nomad import LONG_POLLS, PAGE, JobExists, Nomad, translate
+from tests.cluster import KINDS, Cluster, run_cluster
+from tests.rock_nomad.recorder import Recorder, record
+from tests.rock_nomad.samples import render
+
+SMALL = SandboxSpec(cpus=0.02, memory_bytes=32 * 2**20, disk_bytes=20 * 2**20, isolation="mock", max_lifetime=60)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with run_cluster(request.param) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def nomad(cluster: Cluster) -> AsyncIterator[Nomad]:
+    async with Nomad(_config(cluster)) as nomad:
+        yield nomad
+
+
+@pytest.fixture
+async def recorder() -> AsyncIterator[Recorder]:
+    async with record() as recorder:
+        yield recorder
+
+
+def _config(cluster: Cluster) -> NomadConfig:
+    return NomadConfig(url=cluster.nomad_url, token=SecretStr(cluster.token) if cluster.token else None)
+
+
+def _job(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - SandboxSpec's fields
+    return render(msgspec.structs.replace(SMALL, **changes), sandbox_id=new_sandbox_id())
+
+
+# --------------------------------------------------------------------------------------------------- against agents
+
+
+@pytest.mark.slow
+async def test_a_job_is_registered_seen_and_stopped(nomad: Nomad) -> None:
+    job = _job()
+    registration = await nomad.register(job)
+    assert abs(registration.date - time.time()) < 5
+    evaluation = await nomad.evaluation(registration.eval_id, index=registration.index, wait=10)
+    assert evaluation is not None
+    assert evaluation.data["JobID"] == job["ID"]
+    seen = await nomad.job(job["ID"])
+    assert seen is not None
+    assert seen.data["Meta"] == job["Meta"]
+    assert seen.data["JobModifyIndex"] == registration.job_modify_index
+    assert await nomad.stop(job["ID"])
+    assert await nomad.stop(job["ID"]), "stopping again is the same"
+    assert "job-deregister" in {each["TriggeredBy"] for each in (await nomad.evaluations(job["ID"])).data}
+    await nomad.stop(job["ID"], purge=True)
+    assert await nomad.job(job["ID"]) is None
+
+
+@pytest.mark.slow
+async def test_an_id_is_registered_once_however_many_try(nomad: Nomad) -> None:
+    job = _job()
+    tries = await asyncio.gather(*(nomad.register(job) for _ in range(8)), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in tries) == ["JobExists"] * 7 + ["Registration"]
+    with pytest.raises(JobExists) as exists:
+        await nomad.register(job)
+    assert exists.value.job_id == job["ID"]
+    await nomad.stop(job["ID"], purge=True)
+
+
+@pytest.mark.slow
+async def test_a_stopped_job_is_registered_anew_only_by_who_saw_it_stopped(nomad: Nomad) -> None:
+    job = _job()
+    first = await nomad.register(job)
+    await nomad.stop(job["ID"])
+    with pytest.raises(JobExists):
+        await nomad.register(job, enforce_index=first.job_modify_index)
+    stopped = await nomad.job(job["ID"])
+    assert stopped is not None
+    assert stopped.data["Stop"] is True
+    await nomad.register(job, enforce_index=stopped.data["JobModifyIndex"])
+    await nomad.stop(job["ID"], purge=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isolation", ["raw_exec", "mock", "runc", "gvisor", "exec"])
+async def test_nomad_finds_every_rendered_job_valid(nomad: Nomad, isolation: Isolation) -> None:
+    spec = SandboxSpec(isolation=isolation, env={"A": "${NOMAD_TASK_DIR}"}, lease=30.0)
+    answer = await nomad.validate(render(spec))
+    assert not answer.data["ValidationErrors"]
+    assert not answer.data["Error"]
+
+
+@pytest.mark.slow
+async def test_what_nomad_cannot_run_is_told_apart(nomad: Nomad) -> None:
+    with pytest.raises(InvalidRequest, match="nonexistent node pool") as refused:
+        await nomad.register({**_job(), "NodePool": "nope"})
+    assert refused.value.details["field"] == "node_pool"
+    with pytest.raises(InternalError, match="Missing job task groups"):
+        await nomad.register({**_job(), "TaskGroups": None})
+
+
+@pytest.mark.slow
+async def test_a_plan_registers_nothing(nomad: Nomad) -> None:
+    job = _job(memory_bytes=900 * 2**30)
+    plan = await nomad.plan(job)
+    assert plan.data["FailedTGAllocs"]["sandbox"]["DimensionExhausted"] == {"memory": 1}
+    assert await nomad.job(job["ID"]) is None
+
+
+@pytest.mark.slow
+async def test_what_does_not_exist_is_none(nomad: Nomad) -> None:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    assert await nomad.job("sbx-nobody") is None
+    assert await nomad.stop("sbx-nobody") is None
+    assert await nomad.allocation(unknown) is None
+    assert await nomad.evaluation(unknown) is None
+    assert (await nomad.allocations("sbx-nobody")).data == []
+
+
+@pytest.mark.slow
+async def test_listings_have_what_the_derivation_reads(nomad: Nomad) -> None:
+    job = _job()
+    registration = await nomad.register(job)
+    await nomad.evaluation(registration.eval_id, index=registration.index, wait=10)
+    [line] = [each for each in (await nomad.list_jobs(JOB_PREFIX)).data if each["ID"] == job["ID"]]
+    assert line["Meta"]["spec"] == job["Meta"]["spec"]
+    [place] = [each for each in (await nomad.list_allocations()).data if each["JobID"] == job["ID"]]
+    whole = await nomad.allocation(place["ID"])
+    assert whole is not None
+    assert whole.data["AllocatedResources"]["Shared"]["Ports"][0]["Label"] == "rocklet"
+    assert job["ID"] in {each["JobID"] for each in (await nomad.list_evaluations()).data}
+    [node] = (await nomad.nodes()).data
+    assert node["NodeResources"]["Memory"]["MemoryMB"] > 0
+    assert (await nomad.agent()).data["config"]["Version"]
+    await nomad.stop(job["ID"], purge=True)
+
+
+@pytest.mark.slow
+async def test_a_wait_ends_with_what_it_waited_for(nomad: Nomad) -> None:
+    job = _job()
+    await nomad.register(job)
+    async with asyncio.timeout(30):
+        index = 0
+        rows: list[dict[str, Any]] = []
+        while not rows or rows[0]["ClientStatus"] != "running":
+            answer = await nomad.allocations(job["ID"], index=index, wait=10)
+            index, rows = answer.index, answer.data
+    await nomad.stop(job["ID"], purge=True)
+
+
+@pytest.mark.slow
+async def test_the_event_stream_opens_with_an_empty_batch_and_tells_a_life(nomad: Nomad) -> None:
+    job = _job()
+    told: set[str] = set()
+    is_open = asyncio.Event()
+
+    async def read() -> None:
+        async for batch in nomad.events(["Job", "Evaluation", "Allocation"]):
+            is_open.set()
+            for event in batch.events:
+                of = event.payload[event.topic]
+                if job["ID"] in (of.get("ID"), of.get("JobID")):
+                    told.add(event.type)
+            if {"JobRegistered", "PlanResult", "JobDeregistered"} <= told:
+                return
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(read())
+        await is_open.wait()
+        await nomad.register(job)
+        await nomad.stop(job["ID"])
+
+
+@pytest.mark.slow
+async def test_long_polls_leave_room_for_other_calls(nomad: Nomad) -> None:
+    job = _job()
+    registration = await nomad.register(job)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as waiters:
+        polls = [
+            waiters.create_task(nomad.job(job["ID"], index=registration.index + 10_000, wait=30))
+            for _ in range(2 * LONG_POLLS)
+        ]
+        assert (await nomad.agent()).data
+        for poll in polls:
+            poll.cancel()
+    await nomad.stop(job["ID"], purge=True)
+
+
+# --------------------------------------------------------------------------------------------- what we send and read
+
+
+async def test_the_namespace_the_region_and_our_token_go_with_every_call(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NOMAD_TOKEN", "NOMAD_NAMESPACE", "NOMAD_REGION", "NOMAD_ADDR", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    config = NomadConfig(url=recorder.url, token=SecretStr("ours"))
+    async with Nomad(config, namespace="rl", region="eu") as nomad:
+        await _call_everything(nomad)
+    assert len(recorder.seen) >= 15
+    for seen in recorder.seen:
+        assert (seen.query["namespace"], seen.query["region"]) == (["rl"], ["eu"]), seen.path
+        assert seen.headers["X-Nomad-Token"] == "ours"
+
+
+async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Recorder) -> None:
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        await _call_everything(nomad)
+    for seen in recorder.seen:
+        [route] = [each for each in NOMAD_ROUTES if each.method == seen.method and _is_at(each.path, seen.path)]
+        assert set(seen.query) <= route.query | NOMAD_COMMON, seen.path
+
+
+async def _call_everything(nomad: Nomad) -> None:
+    job = render()
+    await nomad.register(job)
+    await nomad.plan(job)
+    await nomad.validate(job)
+    await nomad.stop("sbx-a")
+    await nomad.stop("sbx-a", purge=True)
+    await nomad.job("sbx-a", index=1, wait=0.1)
+    await nomad.allocations("sbx-a", index=1, wait=0.1)
+    await nomad.evaluations("sbx-a")
+    await nomad.allocation("an-id")
+    await nomad.evaluation("an-id", index=1, wait=0.1)
+    await nomad.list_jobs("sbx-")
+    await nomad.list_allocations()
+    await nomad.list_evaluations(status="blocked")
+    await nomad.nodes()
+    await nomad.agent()
+    assert [batch.index async for batch in nomad.events(["Job", "Allocation:sbx-a"], index=3)] == [0]
+
+
+def _is_at(pattern: str, path: str) -> bool:
+    return bool(re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", pattern), path))
+
+
+async def test_a_registration_is_enforced_against_the_index(recorder: Recorder) -> None:
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        await nomad.register(render(), enforce_index=9)
+    assert '"EnforceIndex": true, "JobModifyIndex": 9' in recorder.seen[0].body
+
+
+async def test_a_listing_is_read_page_by_page(recorder: Recorder) -> None:
+    recorder.answers["/v1/jobs"] = (200, [{"ID": "sbx-a"}])
+    recorder.pages["/v1/jobs"] = ["second", "third"]
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        answer = await nomad.list_jobs("sbx-")
+    assert len(answer.data) == 3
+    assert [seen.query.get("next_token") for seen in recorder.seen] == [None, ["second"], ["third"]]
+    assert {seen.query["per_page"][0] for seen in recorder.seen} == {str(PAGE)}
+
+
+async def test_an_event_longer_than_a_buffer_is_read_whole(recorder: Recorder) -> None:
+    long = b'{"Index":5,"Events":[{"Topic":"Job","Key":"sbx-a","Payload":{"Job":{"Pad":"' + b"x" * 300_000 + b'"}}}]}\n'
+    recorder.answers["/v1/event/stream"] = (200, b"{}\n" + long + b'{"Index":6,"Events":[]}\n{}\n')
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        batches = [batch async for batch in nomad.events(["Job"])]
+    assert [batch.index for batch in batches] == [0, 0, 5, 6, 0]
+    assert len(batches[2].events[0].payload["Job"]["Pad"]) == 300_000
+
+
+async def test_a_nomad_that_is_not_there_is_named_by_its_address_for_reads_and_writes() -> None:
+    async with Nomad(NomadConfig(url="http://127.0.0.1:1")) as nomad:
+        for call in (nomad.agent(), nomad.stop("sbx-a")):
+            with pytest.raises(ClusterUnavailable, match=r"does not answer at http://127\.0\.0\.1:1: .+"):
+                await call
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind", "shown"),
+    [
+        (403, "Permission denied", ClusterUnavailable, "ACL policy"),
+        (500, "No cluster leader", ClusterUnavailable, "failed: No cluster leader"),
+        (429, "slow down", ClusterUnavailable, "slow down"),
+        (500, "1 error occurred:\n\t* Missing job task groups\n\n", InternalError, ": Missing job task groups"),
+        (500, 'job "x" is in nonexistent node pool "nope"', InvalidRequest, "node_pool does not exist"),
+        (500, 'job "x" is in nonexistent namespace "zz"', ClusterUnavailable, "profile"),
+        (400, "unexpected end of JSON", InternalError, "unexpected end"),
+    ],
+)
+def test_nomads_words_become_ours(status: int, said: str, kind: type[RockException], shown: str) -> None:
+    error = translate(status, said, "http://n")
+    assert type(error) is kind
+    assert shown in error.message
+
+
+async def test_errors_of_reads_and_writes_alike_are_translated(recorder: Recorder) -> None:
+    recorder.answers["/v1/job/sbx-a"] = (403, b"Permission denied")
+    recorder.answers["/v1/nodes"] = (403, b"Permission denied")
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        for call in (nomad.nodes(), nomad.stop("sbx-a"), nomad.register(render())):
+            with pytest.raises(ClusterUnavailable, match="Permission denied"):
+                await call
+
+
+async def test_a_job_id_cannot_reach_beyond_its_place(recorder: Recorder) -> None:
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        await nomad.stop("../nodes?x=1")
+        await nomad.job("../nodes?x=1")
+    assert [seen.path for seen in recorder.seen] == ["/v1/job/../nodes?x=1"] * 2
+    assert job_id("a") == "sbx-a"
