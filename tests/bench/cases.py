@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -152,5 +153,5 @@ async def _start_bash() -> None:
 
 
 async def _start_python() -> None:
-    process = await asyncio.create_subprocess_exec("python3", "-c", "import aiohttp.web")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import aiohttp.web")
     await process.wait()

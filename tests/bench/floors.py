@@ -34,6 +34,7 @@ class BarePty:
             stdin=slave,
             stdout=slave,
             stderr=slave,
+            env={**os.environ, "PS1": ""},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
