@@ -14,12 +14,12 @@ from pathlib import Path
 import aiohttp
 from rich.console import Console
 from rich.table import Table
-from rock.sdk.sandbox.client import Sandbox
-from rock.sdk.sandbox.config import SandboxConfig
 
 from rock._config import GatewayAddress
 from rock._gateway import Gateway
 from rock.actions import CreateBashSessionRequest
+from rock.sdk.sandbox.client import Sandbox
+from rock.sdk.sandbox.config import SandboxConfig
 from rock.wire import messages as m
 from rock.wire import operations as op
 from tests.bench.cases import Bench, Case

@@ -12,9 +12,9 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from rock.sdk.sandbox.client import Sandbox
 
 from rock._gateway import Gateway
+from rock.sdk.sandbox.client import Sandbox
 from rock.wire import codec
 from rock.wire import messages as m
 from rock.wire import operations as op
