@@ -8,7 +8,6 @@ stream are aiohttp's.  Together they stay below 64 connections, of the 100 that 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
@@ -23,11 +22,11 @@ import requests
 from nomad.api.exceptions import BaseNomadException
 from requests.adapters import HTTPAdapter
 
-from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest, RockException
 from rock_nomad.agents import AgentToken, ssl_context
 from rock_nomad.config import NomadConfig
+from rock_nomad.nomad_errors import JobExists, Refused, translate, unreachable
 
-__all__ = ["Answer", "Event", "EventBatch", "JobExists", "Nomad", "Registration", "translate"]
+__all__ = ["Answer", "Event", "EventBatch", "JobExists", "Nomad", "Registration"]
 
 WRITE_CONNECTIONS = 32
 READ_CONNECTIONS = 31
@@ -39,14 +38,6 @@ _HEARTBEAT_LIMIT = 75.0  # seconds without a word; Nomad says one every 30
 
 _T = TypeVar("_T")
 _Row = dict[str, Any]
-
-
-class JobExists(Exception):
-    """A job of this id exists already, or not in the version that the caller had seen."""
-
-    def __init__(self, job_id: str, said: str) -> None:
-        super().__init__(f"job {job_id}: {said}")
-        self.job_id = job_id
 
 
 class Answer(msgspec.Struct, Generic[_T], frozen=True, kw_only=True):
@@ -131,7 +122,7 @@ class Nomad:
         body = {"Job": job, "EnforceIndex": True, "JobModifyIndex": enforce_index}
         try:
             answer = await self._write(self._job, _segment(job["ID"]), method="post", json=body)
-        except _Refused as refused:
+        except Refused as refused:
             if "Enforcing job modify index" in refused.text:
                 raise JobExists(job["ID"], refused.text.strip()) from refused
             raise translate(refused.status, refused.text, self._url) from refused
@@ -219,7 +210,7 @@ class Nomad:
                 async for line in _lines(response.content):
                     yield _BATCH.decode(line)
         except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
-            raise _unreachable(self._url, error) from error
+            raise unreachable(self._url, error) from error
 
     # ------------------------------------------------------------------------------------------------------ plumbing
 
@@ -236,11 +227,11 @@ class Nomad:
     async def _ask(self, endpoint: Any, *path: str, **call: Any) -> Answer[_Row]:  # noqa: ANN401 - python-nomad's
         try:
             return await self._write(endpoint, *path, **call)
-        except _Refused as refused:
+        except Refused as refused:
             raise translate(refused.status, refused.text, self._url) from refused
 
     async def _write(self, endpoint: Any, *path: str, **call: Any) -> Answer[_Row]:  # noqa: ANN401 - python-nomad's
-        """A call by python-nomad, in a thread.  Raises _Refused, or ClusterUnavailable if nobody answers."""
+        """A call by python-nomad, in a thread.  Raises Refused, or ClusterUnavailable if nobody answers."""
         # Every call names the namespace: of itself python-nomad leaves it out on half of its endpoints.
         call["params"] = {**self._scope, **call.get("params", {})}
         send = partial(endpoint.request, *path, headers=self._headers(), **call)
@@ -249,8 +240,8 @@ class Nomad:
         except BaseNomadException as error:
             reply = error.nomad_resp
             if isinstance(reply, requests.Response):
-                raise _Refused(reply.status_code, reply.text) from error
-            raise _unreachable(self._url, reply) from error
+                raise Refused(reply.status_code, reply.text) from error
+            raise unreachable(self._url, reply) from error
         return Answer(data=response.json(), index=_index(response.headers), date=_date(response.headers))
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Answer[Any]:
@@ -302,47 +293,10 @@ class Nomad:
             ):
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _unreachable(self._url, error) from error
+            raise unreachable(self._url, error) from error
 
 
 _BATCH = msgspec.json.Decoder(EventBatch)
-
-
-class _Refused(Exception):
-    """Nomad's answer was an error."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"{status}: {text}")
-        self.status, self.text = status, text
-
-
-def translate(status: int, said: str, url: str) -> RockException:
-    """The error that means what Nomad said.  Source: the texts were seen on Nomad 2.0.5."""
-    # Nomad's validation says "1 error occurred:" and a list.
-    said, is_invalid = _VALIDATION.subn("", " ".join(said.split()))
-    said = said[:500]
-    if status == 403:
-        return ClusterUnavailable(f"nomad at {url} refuses the gateway's token: {said}; see its ACL policy")
-    if "nonexistent node pool" in said:
-        expected = "a node pool of this cluster"
-        return InvalidRequest(
-            f"node_pool does not exist: {said}; it must be {expected}",
-            details={"field": "node_pool", "value": said, "expected": expected},
-        )
-    if "nonexistent namespace" in said:
-        return ClusterUnavailable(f"nomad at {url} lacks the namespace of this cluster's profile: {said}")
-    if status == 429 or (status >= 500 and not is_invalid):
-        return ClusterUnavailable(f"nomad at {url} failed: {said}")
-    return InternalError(f"nomad at {url} refuses what the gateway sent (HTTP {status}): {said}")
-
-
-_VALIDATION = re.compile(r"\d+ errors? occurred: \*? ?")
-
-
-def _unreachable(url: str, error: object) -> ClusterUnavailable:
-    # requests wraps what happened in three texts, of which the last says it.
-    why = str(error).rpartition(": ")[2].strip("\"')") if isinstance(error, requests.RequestException) else str(error)
-    return ClusterUnavailable(f"nomad does not answer at {url}: {why or type(error).__name__}")
 
 
 def _requests_session(config: NomadConfig) -> requests.Session:
