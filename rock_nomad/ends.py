@@ -46,7 +46,7 @@ def find_end(life: Life, verdict: Verdict | None = None) -> End:
 
 
 def _has_rocklet(life: Life) -> bool:
-    isolation = ISOLATIONS.get(life.job.meta.get("isolation", ""))  # type: ignore[call-overload]  # any text is looked up
+    isolation = ISOLATIONS.get(life.job.meta.get("isolation", ""))
     return isolation is None or isolation.has_rocklet
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rock.wire.spec import Isolation, SandboxSpec
+from rock.wire.spec import SandboxSpec
 
 __all__ = ["CONTAINER_PORT", "DOCKER_RUNTIMES_ATTRIBUTE", "ISOLATIONS", "IsolationProfile"]
 
@@ -78,7 +78,7 @@ def _docker(runtime: str, **facts: bool) -> IsolationProfile:
     )
 
 
-ISOLATIONS: Mapping[Isolation, IsolationProfile] = MappingProxyType(
+ISOLATIONS: Mapping[str, IsolationProfile] = MappingProxyType(
     {
         "runc": _docker("runc"),
         # The driver takes another runtime for a GPU and then refuses this one.

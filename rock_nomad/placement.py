@@ -172,7 +172,8 @@ def _too_big(ask: Ask, pool: Sequence[Row]) -> str:
 def _lack(dimension: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
     """What full nodes are short of."""
     if dimension.startswith("devices"):
-        return f"{count} without {_gpus(ask)} free together ({_models(pool)})"
+        together = " of one model" if ask.gpus > 1 else ""
+        return f"{count} without {_gpus(ask)} free{together} ({_models(pool)})"
     asked = {"cpu": ask.cpu_mhz, "memory": ask.memory_mb, "disk": ask.disk_mb}.get(dimension)
     if asked is None:
         return f"{count} out of {dimension}"

@@ -58,7 +58,7 @@ def derive_status(  # noqa: PLR0913 - each a source of its own
     answered (None: nobody asked); `now` is the Date of a reply of Nomad's, in unix seconds.  It never raises.
     """
     life = Life.from_rows(job, allocs, evals, index or 0)
-    isolation = ISOLATIONS.get(life.job.meta.get("isolation", ""), _UNKNOWN)  # type: ignore[call-overload]
+    isolation = ISOLATIONS.get(life.job.meta.get("isolation", ""), _UNKNOWN)
     is_answering = True if clocks is not None else is_answering
     verdict = _verdict(life, job, nodes, elastic_pools)
     state = _state(life, isolation, is_answering, now)

@@ -55,7 +55,7 @@ class Sighting:
     @property
     def has_rocklet(self) -> bool:
         """Whether there is anybody to ask but Nomad."""
-        isolation = ISOLATIONS.get(self.life.job.meta.get("isolation", ""))  # type: ignore[call-overload]  # any text
+        isolation = ISOLATIONS.get(self.life.job.meta.get("isolation", ""))
         return isolation is None or isolation.has_rocklet
 
     @property
