@@ -19,6 +19,7 @@ from rock.wire import messages as m
 from rock.wire.errors import (
     ClusterUnavailable,
     GatewayUnreachable,
+    NotReady,
     OutcomeUnknown,
     RockException,
     SandboxDied,
@@ -43,6 +44,7 @@ _CANCEL_TIMEOUT = 2.0  # seconds that a cancelled call may take to end its comma
 _NOT_THE_ROCKLETS_WORD = (
     ClusterUnavailable,
     GatewayUnreachable,
+    NotReady,
     SandboxDied,
     SandboxEnded,
     SandboxNotFound,

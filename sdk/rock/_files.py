@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
-import tempfile
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
-from rock._transport import Call, Lost, Route
+from rock._transport import Call, Route
+from rock.wire.errors import InternalError
 from rock.wire.operations import SHA256_HEADER
 
 __all__ = ["LocalSource", "receive_file"]
@@ -42,20 +44,19 @@ class LocalSource:
 async def receive_file(route: Route, call: Call, target: Path) -> tuple[int, str]:
     """Write a download to a local file, in one step once it is whole; its size in bytes and its SHA-256.
 
-    Raises Lost: the stream ended early or is not what the server had announced, ask again; else what `Route.stream`
-    raises.
+    Raises InternalError: the file changed meanwhile, download it again; OSError: the target cannot be written; else
+    what `Route.stream` raises.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with await asyncio.to_thread(temporary.open, "xb") as file:
             async with route.stream(call) as (headers, pieces):
                 size, digest = await _write(pieces, file)
-        announced = headers.get(SHA256_HEADER, digest)
-        if announced != digest:
-            raise Lost(f"{target.name} changed while it was downloaded: {size} bytes came, with another digest")
-        await asyncio.to_thread(_put_in_place, Path(temporary), target)
+        if headers.get(SHA256_HEADER, digest) != digest:
+            raise InternalError(f"what was to become {target} changed while it was downloaded; download it again")
+        await asyncio.to_thread(_put_in_place, temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)  # noqa: ASYNC240 - a system call, also while being cancelled
+        temporary.unlink(missing_ok=True)
         raise
     return size, digest
 
@@ -71,12 +72,7 @@ async def _write(pieces: AsyncIterator[bytes], file: BinaryIO) -> tuple[int, str
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    """Move a finished file to its name, with the mode that a plain `open` would have given it."""
-    try:
-        mode = target.stat().st_mode & 0o7777
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        mode = 0o666 & ~umask
-    temporary.chmod(mode)
+    """Give a finished file its name, and the mode of the file that it replaces."""
+    with contextlib.suppress(FileNotFoundError):  # a new file has the mode that any new file gets
+        temporary.chmod(target.stat().st_mode & 0o7777)
     temporary.replace(target)

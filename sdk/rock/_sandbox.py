@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from rock import _convert
 from rock._config import find_gateway
@@ -344,6 +345,8 @@ class Sandbox:
     def _adopt(self, status: m.SandboxStatus) -> None:
         """Become the sandbox that a status is about."""
         self._sandbox_id = status.sandbox_id
-        self._host_name, self._host_ip = status.node or "", status.host_ip or ""
+        self._host_name = status.node or ""
+        # Nomad's short answers leave the address out; ROLL takes an empty one for a failed start.
+        self._host_ip = status.host_ip or (urlsplit(status.rocklet.url).hostname if status.rocklet else None) or ""
         self._connection = Connection(self._gateway, status.sandbox_id, self.config.direct)
         self._connection.learn(status.rocklet)

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import itertools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -129,15 +130,15 @@ class WireServer:
 
 
 @asynccontextmanager
-async def serve(server: WireServer, *, host: str | None = None, port: int = 0) -> AsyncIterator[WireServer]:
+async def serve(server: WireServer, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[WireServer]:
     """Have a server listen for as long as the block runs."""
     runner = web.AppRunner(server.app(), handle_signals=False, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, host or fresh_host(), port)
+    site = web.TCPSite(runner, fresh_host(), 0, ssl_context=tls)
     await site.start()
     bound: Any = site._server
-    address, bound_port = bound.sockets[0].getsockname()[:2]
-    server.url = f"http://{address}:{bound_port}"
+    address, port = bound.sockets[0].getsockname()[:2]
+    server.url = f"{'https' if tls else 'http'}://{address}:{port}"
     try:
         yield server
     finally:

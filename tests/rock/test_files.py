@@ -8,8 +8,9 @@ import pytest
 from aiohttp import web
 
 from rock._files import LocalSource, receive_file
-from rock._transport import Call, Lost, Route
+from rock._transport import Call, Route
 from rock.wire import messages as m
+from rock.wire.errors import InternalError
 from rock.wire.operations import DOWNLOAD, SHA256_HEADER
 from tests.rock.servers import Seen, WireServer, serve
 
@@ -68,6 +69,6 @@ async def test_a_new_target_gets_the_mode_of_any_new_file(tmp_path: Path) -> Non
 async def test_other_bytes_than_announced_leave_the_target_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("old")
-    with pytest.raises(Lost, match="another digest"):
+    with pytest.raises(InternalError, match="download it again"):
         await _receive(b"new", "0" * 64, target)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("target", "old")]

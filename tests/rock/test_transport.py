@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import ssl
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -20,7 +26,7 @@ from rock.wire.operations import (
     RUN_IN_SESSION,
     UPLOAD,
 )
-from tests.rock.servers import Seen, WireServer, black_hole, refused_url, serve
+from tests.rock.servers import Seen, WireServer, black_hole, refused_url, running, serve
 
 READ = Call(operation=READ_FILE, request=m.ReadFileRequest(path="/a"), request_id="r1", sandbox_id="s 1")
 
@@ -216,6 +222,40 @@ async def test_a_cancelled_call_closes_its_connection() -> None:
         calling.cancel()
         await asyncio.wait([calling])
         await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.slow
+async def test_a_certificate_is_checked_against_the_authority_that_ssl_cert_file_names(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl on PATH: it makes the certificate")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    names = ",".join(f"IP:127.78.0.{n}" for n in range(1, 251))
+    subject = ["-subj", "/CN=gateway", "-addext", f"subjectAltName={names}"]
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *subject]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=30)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    async with serve(WireServer(is_gateway=True), tls=tls) as gateway:
+        gateway.always(GET_SANDBOX, running("found"))
+        assert "certificate verify failed" in await _ask_in_a_process(gateway.url, {})
+        assert await _ask_in_a_process(gateway.url, {"SSL_CERT_FILE": str(certificate)}) == "found"
+
+
+async def _ask_in_a_process(url: str, environ: dict[str, str]) -> str:
+    """What a client of its own process says about a sandbox: OpenSSL reads the environment once."""
+    program = (
+        "import sys, rock\n"
+        "sandbox = rock.SyncSandbox(rock.SandboxConfig(base_url=sys.argv[1], api_key='secret'))\n"
+        "try: sandbox.attach('found'); print(sandbox.sandbox_id)\n"
+        "except rock.RockException as error: print(error)\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, url, env={**os.environ, **environ}, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    return said.decode().strip()
 
 
 def test_a_route_does_not_show_its_credentials() -> None:
