@@ -40,7 +40,7 @@ from rock.wire.messages import (
 )
 from rock.wire.operations import Operation
 from rocklet import files
-from rocklet.actions import Actions, Call
+from rocklet.actions import Actions, Call, Limits
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.execute import execute
@@ -71,7 +71,7 @@ class Engine:
         )
         self._earlier_deadline = asyncio.Event()
         self._sleeps_until = 0.0
-        self.actions = Actions(tasks)
+        self.actions = Actions(tasks, Limits())
         """The calls that must not run twice."""
         self.ended: asyncio.Future[RockletExit] = asyncio.get_running_loop().create_future()
         """Why the rocklet is to end, once it is."""

@@ -11,9 +11,8 @@ import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-__all__ = ["rocklet_environment", "start_rocklet"]
+__all__ = ["TOKEN", "rocklet_environment", "start_rocklet"]
 
 TOKEN = "a token of tests"
 _START_TIMEOUT = 20.0  # seconds; it takes 0.3 on an idle machine
@@ -21,11 +20,11 @@ _END_TIMEOUT = 10.0  # seconds
 _LISTENING = re.compile(rb"listens on \S+ port (\d+)")
 
 
-def rocklet_environment(token: str = TOKEN, **settings: object) -> dict[str, str]:
+def rocklet_environment(**settings: object) -> dict[str, str]:
     """The variables of a job: `idle_timeout=3` becomes ROCKLET_IDLE_TIMEOUT; dicts and lists become JSON."""
     told: dict[str, object] = {
         "sandbox_id": "s-test",
-        "token_sha256": hashlib.sha256(token.encode()).hexdigest(),
+        "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest(),
         "port": 0,
         **settings,
     }
@@ -37,14 +36,11 @@ def rocklet_environment(token: str = TOKEN, **settings: object) -> dict[str, str
 
 
 @contextlib.asynccontextmanager
-async def start_rocklet(
-    *, token: str = TOKEN, cwd: Path | None = None, **settings: object
-) -> AsyncIterator[tuple[str, str, Process]]:
+async def start_rocklet(**settings: object) -> AsyncIterator[tuple[str, str, Process]]:
     """A rocklet on a free port of 127.0.0.1: its address, its token, its process.  It is ended with the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rocklet", "--host", "127.0.0.1"),
-        env=rocklet_environment(token, **settings),
-        cwd=cwd,
+        env=rocklet_environment(**settings),
         stdin=DEVNULL,
         stdout=DEVNULL,
         stderr=PIPE,
@@ -55,7 +51,7 @@ async def start_rocklet(
         async with asyncio.TaskGroup() as tasks:
             drain = tasks.create_task(_drain(process), name="the rocklet's log")
             try:
-                yield f"http://127.0.0.1:{port}", token, process
+                yield f"http://127.0.0.1:{port}", TOKEN, process
             finally:
                 await _stop(process)
                 await drain
