@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
 from aiohttp import web
 
@@ -41,8 +42,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 log = logging.getLogger(__name__)
 
 
-async def run_gateway(config: GatewayConfig) -> None:
-    """Serve until SIGINT or SIGTERM, and end gracefully.
+async def run_gateway(config: GatewayConfig, *, on_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, and end gracefully; `on_listening` is told the address.
 
     Raises ConfigError.
     """
@@ -50,7 +51,9 @@ async def run_gateway(config: GatewayConfig) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with serve_gateway(config):
+    async with serve_gateway(config) as url:
+        if on_listening is not None:
+            on_listening(url)
         await stopped.wait()
 
 
@@ -90,7 +93,6 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
         Nomad(config.nomad, namespace=profile.namespace, region=profile.region) as nomad,
         Consul(config.consul) as consul,
         open_session() as session,
-        asyncio.TaskGroup() as tasks,
     ):
         renderer, rocklets = Renderer(profile, base, tokens), Rocklets(session)
         locator = Locator(consul, tokens, AddressBook(), cluster=profile.name)
@@ -105,15 +107,30 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
             _handlers(lifecycle, Listing(nomad, profile), preview),
             Proxy(session, rocklets, Resolver(locator, observer)),
         )
-        duties = [
-            tasks.create_task(watcher.run(), name="watcher"),
-            tasks.create_task(Sweep(nomad, profile, observer.answers).run(), name="sweep"),
-        ]
-        try:
+        async with _on_duty(watcher.run(), Sweep(nomad, profile, observer.answers).run()):
             yield app
-        finally:
-            for duty in duties:
-                duty.cancel()
+
+
+@asynccontextmanager
+async def _on_duty(*duties: Coroutine[Any, Any, NoReturn]) -> AsyncIterator[None]:
+    """Run what never ends beside the block; if one of these fails, the block is cancelled and the failure raised."""
+    fault: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(duty) for duty in duties]
+            try:
+                yield
+            except Exception as error:
+                fault = error
+                raise
+            finally:
+                for task in running:
+                    task.cancel()
+    except BaseExceptionGroup:
+        if fault is None:
+            raise
+        # The block's own error, which the group would have wrapped.
+        raise fault from fault.__cause__
 
 
 DIALECTS: list[Dialect] = [Native()]

@@ -25,7 +25,7 @@ from rock.wire.errors import ErrorBody, from_body
 from rock.wire.messages import CreateSandboxRequest, SandboxStatus, State
 from rock.wire.operations import CREATE_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX, Operation
 from rock.wire.spec import SandboxSpec
-from rock_nomad.app import serve_gateway
+from rock_nomad.app import run_gateway, serve_gateway
 from rock_nomad.config import load_gateway_config
 from tests.cluster import Cluster
 
@@ -139,16 +139,26 @@ def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noq
 
 
 @contextlib.asynccontextmanager
-async def start_gateway(cluster: Cluster, *, key: str = "key-a", **profile: Any) -> AsyncIterator[Gateway]:  # noqa: ANN401
-    """A gateway in this process, for as long as the block lasts."""
+async def start_gateway(
+    cluster: Cluster,
+    *,
+    keep: bool = False,
+    **profile: Any,  # noqa: ANN401 - YAML's values
+) -> AsyncIterator[Gateway]:
+    """A gateway in this process for as long as the block lasts; its sandboxes end with it, unless it is to `keep` them."""
     with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
         config = load_gateway_config(write_config(Path(folder), cluster, **profile))
         async with serve_gateway(config) as url, _client() as session:
-            yield Gateway(url, key, session)
+            gateway = Gateway(url, "key-a", session)
+            try:
+                yield gateway
+            finally:
+                if not keep:
+                    await stop_all(gateway)
 
 
 @contextlib.asynccontextmanager
-async def start_gateway_process(cluster: Cluster, *, key: str = "key-a", **profile: Any) -> AsyncIterator[Gateway]:  # noqa: ANN401
+async def start_gateway_process(cluster: Cluster, **profile: Any) -> AsyncIterator[Gateway]:  # noqa: ANN401
     """A gateway in a process of its own, to be killed if need be."""
     with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
         path = write_config(Path(folder), cluster, **profile)
@@ -160,7 +170,7 @@ async def start_gateway_process(cluster: Cluster, *, key: str = "key-a", **profi
                 assert process.stdout is not None
                 url = json.loads(await process.stdout.readline())["url"]
             async with _client() as session:
-                yield Gateway(url, key, session, process=process)
+                yield Gateway(url, "key-a", session, process=process)
         finally:
             if process.returncode is None:
                 process.terminate()
@@ -172,11 +182,9 @@ def _client() -> aiohttp.ClientSession:
 
 
 async def _serve(path: Path) -> None:
-    async with serve_gateway(load_gateway_config(path)) as url:
-        print(json.dumps({"url": url}), flush=True)
-        await asyncio.Event().wait()
+    """What a gateway's own process does; it says its address first."""
+    await run_gateway(load_gateway_config(path), on_listening=lambda url: print(json.dumps({"url": url}), flush=True))
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(Path(sys.argv[1])))
+    asyncio.run(_serve(Path(sys.argv[1])))

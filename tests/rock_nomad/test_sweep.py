@@ -12,7 +12,7 @@ from rock_nomad.config import ClusterProfile
 from rock_nomad.nomad import Answer
 from rock_nomad.sweep import Cause, Sweep, is_ours, overdue
 from tests.cluster import run_cluster
-from tests.gateways import start_gateway, start_gateway_process, stop_all
+from tests.gateways import start_gateway, start_gateway_process
 
 PROFILE = ClusterProfile(name="here", node_lost_after=300)
 BEGUN = 1_000.0  # unix seconds
@@ -173,4 +173,3 @@ async def test_a_create_that_outlives_every_gateway_is_ended_in_time_by_a_new_on
             await asyncio.to_thread(cluster.wait_for, f"/v1/job/sbx-{queued.sandbox_id}", lambda job: job["Stop"])
             ended = await gateway.call(GET_SANDBOX, GetSandboxRequest(), sandbox_id=queued.sandbox_id)
             assert (ended.state, ended.reason) == (State.STOPPED, Reason.NO_CAPACITY)
-            await stop_all(gateway)

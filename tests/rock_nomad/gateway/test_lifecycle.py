@@ -19,7 +19,7 @@ from rock.wire.operations import (
 )
 from rock.wire.reasons import Reason
 from tests.cluster import Cluster
-from tests.gateways import Gateway, start_gateway, stop_all
+from tests.gateways import Gateway, start_gateway
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +195,7 @@ async def test_a_clock_that_runs_out_while_no_gateway_lives_is_seen_by_the_next(
     cluster: Cluster, clock: dict[str, Any], reason: Reason
 ) -> None:
     name = _id()
-    async with start_gateway(cluster, name=name) as gateway:
+    async with start_gateway(cluster, name=name, keep=True) as gateway:
         sandbox_id = (await gateway.create(**clock)).sandbox_id
     await asyncio.to_thread(
         cluster.wait_for,
@@ -208,4 +208,3 @@ async def test_a_clock_that_runs_out_while_no_gateway_lives_is_seen_by_the_next(
         with pytest.raises(SandboxEnded) as caught:
             await gateway.call(RUN_IN_SESSION, RunRequest(command="true"), sandbox_id=sandbox_id)
         assert caught.value.reason is reason
-        await stop_all(gateway)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.cluster import KINDS, Cluster, run_cluster
-from tests.gateways import Gateway, start_gateway, stop_all
+from tests.gateways import Gateway, start_gateway
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -33,7 +33,6 @@ async def gateway(cluster: Cluster) -> AsyncIterator[Gateway]:
     """A gateway over a cluster of each kind; its sandboxes end with the test."""
     async with start_gateway(cluster) as gateway:
         yield gateway
-        await stop_all(gateway)
 
 
 @pytest.fixture
@@ -41,4 +40,3 @@ async def embedded_gateway(embedded: Cluster) -> AsyncIterator[Gateway]:
     """A gateway over the embedded cluster; its sandboxes end with the test."""
     async with start_gateway(embedded) as gateway:
         yield gateway
-        await stop_all(gateway)
