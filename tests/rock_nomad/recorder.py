@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Recorder:
 
 
 @asynccontextmanager
-async def record() -> AsyncIterator[Recorder]:
+async def record(tls: ssl.SSLContext | None = None) -> AsyncIterator[Recorder]:
     """A recorder on a port of its own."""
     recorder = Recorder()
     app = web.Application()
@@ -53,9 +54,9 @@ async def record() -> AsyncIterator[Recorder]:
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        recorder.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        recorder.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
         yield recorder
     finally:
         await runner.cleanup()

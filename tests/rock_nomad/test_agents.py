@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import ssl
+import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from rock.wire.errors import ClusterUnavailable
 from rock_nomad.agents import AgentToken, ssl_context
-from rock_nomad.config import ConfigError, NomadConfig
+from rock_nomad.config import ConfigError, ConsulConfig, NomadConfig
+from rock_nomad.consul import Consul
+from rock_nomad.nomad import Nomad
+from tests.rock_nomad.recorder import Recorder, record
 
 
 def test_a_token_from_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
@@ -48,3 +55,46 @@ def test_certificates_are_always_verified() -> None:
     context = ssl_context(NomadConfig())
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that is its own CA, and its key, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on PATH")
+    path = tmp_path / "agent.pem"
+    subject = ["-subj", "/CN=agent", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make = ["openssl", "req", "-x509", "-days", "1", *key]
+    subprocess.run([*make, *subject, "-keyout", path, "-out", tmp_path / "cert"], check=True, capture_output=True)
+    path.write_text(path.read_text() + (tmp_path / "cert").read_text())
+    return path
+
+
+@pytest.fixture
+async def agent(certificate: Path) -> AsyncIterator[Recorder]:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    async with record(tls) as recorder:
+        yield recorder
+
+
+@pytest.mark.slow
+async def test_an_agent_is_spoken_to_only_if_our_ca_knows_it(
+    agent: Recorder, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Nomad(NomadConfig(url=agent.url)) as nomad, Consul(ConsulConfig(url=agent.url)) as consul:
+        for call in (nomad.agent(), nomad.stop("sbx-a"), consul.agent()):
+            with pytest.raises(ClusterUnavailable, match="does not answer"):
+                await call
+    assert agent.seen == []
+    # The environment's CA bundle is meant for the outside.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/dev/null")
+    async with (
+        Nomad(NomadConfig(url=agent.url, ca_file=certificate)) as nomad,
+        Consul(ConsulConfig(url=agent.url, ca_file=certificate)) as consul,
+    ):
+        await nomad.agent()
+        await nomad.stop("sbx-a")
+        await consul.agent()
+    assert len(agent.seen) == 3
