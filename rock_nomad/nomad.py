@@ -3,7 +3,7 @@
 Writes go through python-nomad, in threads: a registration costs 1.1 ms of CPU, against 0.4 by aiohttp, and there are as
 many a second, because a real server is the slower part.  Reads do not: python-nomad shows neither the index, the Date
 nor the next page of a reply, and can neither wait for a change nor read from a follower; so they, the blocking queries
-and the event stream are aiohttp's.  Together they stay below 64 connections, of the 100 that an agent grants one address.
+and the event stream are aiohttp's.  Together they stay below 64 connections, of an agent's 100 for one address.
 """
 
 from __future__ import annotations
