@@ -16,7 +16,7 @@ from rock.wire.sizes import format_size
 from rock.wire.spec import SandboxSpec
 from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE
 from rock_nomad.jobspec import gpu_pattern
-from rock_nomad.records import Row, integer, mapping, rows, text
+from rock_nomad.records import Row, integer, mapping, rows, text, texts
 
 __all__ = ["Ask", "Verdict", "explain"]
 
@@ -59,7 +59,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
             gpu_type=spec.gpu_type,
             gpu_memory_mb=-(-(spec.gpu_memory_bytes or 0) // _MIB),
             node_pool=text(job.get("NodePool")),
-            datacenters=[text(each) for each in job.get("Datacenters") or [] if text(each)],
+            datacenters=texts(job.get("Datacenters")),
         )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "mapping",
     "rows",
     "text",
+    "texts",
 ]
 
 Row = Mapping[str, Any]
@@ -146,6 +147,11 @@ def rows(value: object) -> list[Row]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
+def texts(value: object) -> list[str]:
+    """The texts of a list, or none."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
 def _allocation(row: Row) -> Allocation:
     tasks = [mapping(state) for state in mapping(row.get("TaskStates")).values()]
     events = sorted((_event(each) for task in tasks for each in rows(task.get("Events"))), key=lambda each: each.at)
@@ -200,7 +206,7 @@ def _device_ids(resources: Row) -> list[str]:
     devices = [
         device for task in mapping(resources.get("Tasks")).values() for device in rows(mapping(task).get("Devices"))
     ]
-    return [each for device in devices for each in device.get("DeviceIDs") or [] if isinstance(each, str)]
+    return [each for device in devices for each in texts(device.get("DeviceIDs"))]
 
 
 def _host_ip(resources: Row) -> str | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rock.wire.spec import SandboxSpec
-from rock_nomad.records import Job, allocations_of, evaluations_of
+from rock_nomad.records import Job, allocations_of, evaluations_of, texts
 from tests.rock_nomad.samples import recorded_allocations, recording, render
 
 json_values = st.recursive(
@@ -75,6 +75,13 @@ def test_a_spec_of_another_version_is_read_as_far_as_it_fits() -> None:
     assert Job.from_row({"Meta": {"spec": said}}).spec == SandboxSpec(image="x:1", startup_timeout=7.0)
     assert Job.from_row({"Meta": {"spec": "{"}}).spec == SandboxSpec()
     assert Job.from_row({"Meta": {"spec": "[]"}}).spec == SandboxSpec()
+
+
+@pytest.mark.parametrize("odd", [5, "x", None, {}, [5, None], True])
+def test_devices_and_datacenters_of_another_kind_are_none(odd: object) -> None:
+    devices = {"AllocatedResources": {"Tasks": {"rocklet": {"Devices": [{"DeviceIDs": odd}]}}}}
+    assert allocations_of([devices])[0].device_ids == []
+    assert texts(odd) == []
 
 
 @given(st.dictionaries(st.sampled_from(["ID", "Meta", "Stop", "Status", "SubmitTime", "JobModifyIndex"]), json_values))
