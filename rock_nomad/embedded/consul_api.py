@@ -2,7 +2,7 @@
 
 import hmac
 import platform
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from aiohttp import web
 
@@ -50,33 +50,30 @@ class ConsulApi:
     async def _get_key(self, request: web.Request) -> web.Response:
         self._require(request)
         key, catalog = request.match_info["key"], self._catalog
-        found: Callable[[], tuple[int, list[object]]]
-        if _has_flag(request, "keys"):
-            separator = request.query.get("separator", "")
-            watched: Hashable = ("prefix", key)
-            found = lambda: _listed(catalog.keys_under(key, separator))  # noqa: E731 - one of three
-        elif _has_flag(request, "recurse"):
-            watched = ("prefix", key)
-            found = lambda: _listed(catalog.get_under(key))  # noqa: E731 - one of three
-        else:
-            watched = ("key", key)
-            found = lambda: _listed(catalog.get(key))  # noqa: E731 - one of three
-        await self._block(request, watched, lambda: found()[0])
-        index, rows = found()
+        is_listing, is_recursive = _has_flag(request, "keys"), _has_flag(request, "recurse")
+
+        def find() -> tuple[int, Sequence[object]]:
+            if is_listing:
+                return catalog.keys_under(key, request.query.get("separator", ""))
+            return catalog.get_under(key) if is_recursive else catalog.get(key)
+
+        watched = ("prefix" if is_listing or is_recursive else "key", key)
+        await self._block(request, watched, lambda: find()[0])
+        index, rows = find()
         if not rows:
             return web.Response(status=404, headers=self._headers(index))
         return self._reply(rows, index)
 
     async def _put_key(self, request: web.Request) -> web.Response:
         self._require(request)
-        flags = int(request.query.get("flags") or 0)
+        flags, cas = _number(request, "flags") or 0, _number(request, "cas")
         value = await request.read()
-        return json_response(self._catalog.put(request.match_info["key"], value, flags=flags, cas=_cas(request)))
+        return json_response(self._catalog.put(request.match_info["key"], value, flags=flags, cas=cas))
 
     async def _delete_key(self, request: web.Request) -> web.Response:
         self._require(request)
-        recurse = _has_flag(request, "recurse")
-        return json_response(self._catalog.delete(request.match_info["key"], recurse=recurse, cas=_cas(request)))
+        recurse, cas = _has_flag(request, "recurse"), _number(request, "cas")
+        return json_response(self._catalog.delete(request.match_info["key"], recurse=recurse, cas=cas))
 
     async def _get_agent(self, request: web.Request) -> web.Response:
         self._require(request)
@@ -97,15 +94,14 @@ class ConsulApi:
         return {"X-Consul-Index": str(index), "X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0"}
 
 
-def _listed(found: tuple[int, list[object]] | tuple[int, object]) -> tuple[int, list[object]]:
-    index, rows = found
-    return index, list(rows)  # type: ignore[call-overload]
-
-
 def _has_flag(request: web.Request, name: str) -> bool:
     """Consul's flags count as set when they stand there, with `1`, `true` or nothing behind them."""
     return name in request.query and request.query[name] not in ("0", "false")
 
 
-def _cas(request: web.Request) -> int | None:
-    return int(request.query["cas"]) if "cas" in request.query else None
+def _number(request: web.Request, name: str) -> int | None:
+    if name not in request.query:
+        return None
+    if not request.query[name].isdecimal():
+        raise Refused(400, f"Invalid {name}: {request.query[name]!r} is no number")
+    return int(request.query[name])

@@ -196,7 +196,17 @@ class NomadApi:
 
     async def _read_job(self, request: web.Request, job_id: str | None) -> tuple[Row, Row]:
         """(the body, its canonical job); `job_id` is the path's."""
-        data = await request.read()
+        body, job = self.parse_job(await request.read())
+        if job_id is not None and job["ID"] != job_id:
+            raise Refused(400, "Job ID does not match name")
+        return body, job
+
+    @staticmethod
+    def parse_job(data: bytes) -> tuple[Row, Row]:
+        """(the body of a request, its canonical job).
+
+        Raises Refused: there is none, or not one that can be read.
+        """
         if not data:
             raise Refused(400, "Request body is empty")
         try:
@@ -207,10 +217,9 @@ class NomadApi:
             raise Refused(400, "Job must be specified")
         try:
             job = canonicalize(body["Job"])
+            problems(job)
         except (AttributeError, TypeError, KeyError) as error:  # a list where an object belongs, and the like
             raise Refused(400, f"json: cannot decode the job: {error}") from error
-        if job_id is not None and job["ID"] != job_id:
-            raise Refused(400, "Job ID does not match name")
         return body, job
 
     def _job(self, job_id: str) -> Row:

@@ -90,8 +90,10 @@ class Guard:
             self._send({"failed": os.strerror(error.errno or 0)})
             return
         self._send({"started": self._leader})
-        self._watch()
-        self._end_everything()
+        try:
+            self._watch()
+        finally:
+            self._end_everything()
         self._drain()
         oom = _oom_kills(order["cgroups"]) > 0
         self._send({"exited": {**_exit_fields(self._status or 0), "oom": oom}})
@@ -145,7 +147,10 @@ class Guard:
     def _next_message(self, *, block: bool) -> Order | None:
         """The next object; `{}` if none is complete yet, None at the end of the channel."""
         while b"\n" not in self._received:
-            data = self._channel.recv(_CHUNK)
+            try:
+                data = self._channel.recv(_CHUNK)
+            except ConnectionResetError:  # it closed without having read what we said
+                return None
             if not data:
                 return None
             self._received += data
@@ -308,4 +313,7 @@ def _guard(fd: int) -> None:
 if __name__ == "__main__":
     for ignored in _IGNORED:
         signal.signal(ignored, signal.SIG_IGN)
-    keep(socket.socket(fileno=os.dup(sys.stdin.fileno())))
+    channel = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    # A guard that held the keeper's channel as its stdin would hide the keeper's death.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+    keep(channel)

@@ -31,7 +31,9 @@ class RawExecTask:
 
     async def wait(self) -> Exited:
         """Return once the guard has ended everything."""
-        line = await self._reader.readline()
+        line = b""
+        with contextlib.suppress(ConnectionError):
+            line = await self._reader.readline()
         self._writer.close()
         if not line:
             # Somebody killed the guard; its leader died with it.
@@ -72,9 +74,7 @@ class RawExecDriver:
 
     async def close(self) -> None:
         """End the keeper."""
-        if self._control is not None and self._keeper is not None:
-            self._control.close()
-            await asyncio.to_thread(self._keeper.wait)
+        await asyncio.to_thread(self._drop_keeper)
         self._cgroups.close()
 
     def _order(self, spec: TaskSpec) -> dict[str, Any]:
@@ -97,11 +97,17 @@ class RawExecDriver:
         with theirs:
             try:
                 socket.send_fds(self._keeper_channel(), [b"+"], [theirs.fileno()])
-            except BrokenPipeError:  # the keeper was killed: its guards live on, new ones need a new keeper
-                self._control = None
+            except ConnectionError:  # the keeper was killed: its guards live on, new ones need a new keeper
+                self._drop_keeper()
                 socket.send_fds(self._keeper_channel(), [b"+"], [theirs.fileno()])
         ours.setblocking(False)
         return ours
+
+    def _drop_keeper(self) -> None:
+        if self._control is not None and self._keeper is not None:
+            self._control.close()
+            self._keeper.wait()  # it ends with its channel, if it has not ended before
+        self._control = self._keeper = None
 
     def _keeper_channel(self) -> socket.socket:
         if self._control is None:
