@@ -38,7 +38,10 @@ _T = TypeVar("_T")
 _Req = TypeVar("_Req", bound=msgspec.Struct)
 _Res = TypeVar("_Res", bound=msgspec.Struct)
 
-_DIRECT_CONNECT_TIMEOUT = 0.25  # seconds; inside one network, and there is another way
+# Seconds to connect to a rocklet.  Connecting takes a millisecond, unless this process's own loop is busy.
+_PROBE_TIMEOUT = 0.25  # nobody waits for it, and there is another way
+_KNOWN_TIMEOUT = 0.75  # the host has answered before; a call that falls back still takes less than a second
+_ONLY_TIMEOUT = 5.0  # there is no other way
 _CANCEL_TIMEOUT = 2.0  # seconds that a cancelled call may take to end its command
 
 _NOT_THE_ROCKLETS_WORD = (
@@ -119,19 +122,19 @@ class Connection:
         tried: list[Attempt] = []
         failure: Exception | None = None
         while (way := self._next_way(tried)) is not None:
-            if way is Way.GATEWAY:
-                await self._explore()
             try:
-                answer = await send(await self._route(way))
+                route = await self._route(way)
+                answer = await send(route)
             except RouteFailure as error:
                 failure = error
-                tried.append((way, self._learn_from(way, error)))
+                tried.append((way, self._learn_from(error)))
             except RockException as error:
                 if not isinstance(error, _NOT_THE_ROCKLETS_WORD) or not _may_have_run(call, tried):
                     raise
                 raise _outcome_unknown(call, error) from error
             else:
-                self._learn_from_success(way)
+                if route.is_direct:
+                    HOSTS.learn(_host(route.url), is_reachable=True)
                 return answer
             log.debug("%s of sandbox %s: %s", call.operation.name, call.sandbox_id, failure)
         if _may_have_run(call, tried):
@@ -143,59 +146,60 @@ class Connection:
         endpoint = self._endpoint
         return next_way(
             self._direct,
-            can_reach=endpoint is not None and HOSTS.verdict(_host(endpoint)) is True,
+            can_reach=endpoint is not None and HOSTS.verdict(_host(endpoint.url)) is True,
             is_known=endpoint is not None,
             tried=tried,
         )
 
     async def _route(self, way: Way) -> Route:
         if way is Way.GATEWAY:
+            await self._explore()
             return self._gateway.route
         endpoint = self._endpoint
         if way is Way.RESOLVED or endpoint is None:
             endpoint = await self._resolve()
-        return _direct_route(endpoint)
+        return _direct_route(endpoint, _ONLY_TIMEOUT if self._direct == "always" else _KNOWN_TIMEOUT)
 
     async def _resolve(self) -> m.RockletEndpoint:
         self._endpoint = await self._gateway.call(RESOLVE_ROCKLET, m.Empty(), sandbox_id=self._sandbox_id)
         return self._endpoint
 
-    def _learn_from(self, way: Way, failure: RouteFailure) -> Outcome:
+    def _learn_from(self, failure: RouteFailure) -> Outcome:
         """What a failure is, having told the process and this connection what it shows."""
         if isinstance(failure, Lost):
             return Outcome.LOST
-        endpoint = self._endpoint
         if isinstance(failure, NotSent) and not failure.is_refused:
-            if way is not Way.GATEWAY and endpoint is not None:
-                HOSTS.learn(_host(endpoint), is_reachable=False)
+            if failure.route.is_direct:
+                HOSTS.learn(_host(failure.route.url), is_reachable=False)
             return Outcome.UNREACHABLE
-        if way is not Way.GATEWAY:
-            self._endpoint = None
+        self._drop(failure.route)
         return Outcome.REFUSED if isinstance(failure, NotSent) else Outcome.STALE
 
-    def _learn_from_success(self, way: Way) -> None:
-        if way is not Way.GATEWAY and (endpoint := self._endpoint) is not None:
-            HOSTS.learn(_host(endpoint), is_reachable=True)
+    def _drop(self, route: Route) -> None:
+        """Forget an address that is not the rocklet's, unless another call has found a better one meanwhile."""
+        endpoint = self._endpoint
+        if endpoint is not None and endpoint.url == route.url:
+            self._endpoint = None
 
     async def _explore(self) -> None:
         """While a call goes through the gateway, find out in the background whether the next one need not."""
         endpoint = self._endpoint
-        if self._direct != "auto" or (endpoint is not None and HOSTS.verdict(_host(endpoint)) is not None):
+        if self._direct != "auto" or (endpoint is not None and HOSTS.verdict(_host(endpoint.url)) is not None):
             return
         state = await _loops.of_running_loop()
         state.start(("explore", self._sandbox_id), self._probe)
 
     async def _probe(self) -> None:
         endpoint = self._endpoint or await self._resolve()
-        if HOSTS.verdict(_host(endpoint)) is not None:
+        if HOSTS.verdict(_host(endpoint.url)) is not None:
             return
         try:
-            status = await _direct_route(endpoint).call(self._call(IS_ALIVE, m.Empty()))
+            status = await _direct_route(endpoint, _PROBE_TIMEOUT).call(self._call(IS_ALIVE, m.Empty()))
         except RouteFailure as failure:
-            self._learn_from(Way.DIRECT, failure)
+            self._learn_from(failure)
             log.info("%s; sandbox %s goes through the gateway", failure, self._sandbox_id)
             return
-        HOSTS.learn(_host(endpoint), is_reachable=True)
+        HOSTS.learn(_host(endpoint.url), is_reachable=True)
         if status.sandbox_id != self._sandbox_id:
             self._endpoint = None  # the port is somebody else's by now; the next call asks anew
 
@@ -210,17 +214,13 @@ class Connection:
         await self._deliver(cancel, lambda route: route.call(cancel))
 
 
-def _direct_route(endpoint: m.RockletEndpoint) -> Route:
-    return Route(
-        url=endpoint.url.rstrip("/"),
-        headers={"Authorization": f"Bearer {endpoint.token}"},
-        is_direct=True,
-        connect_timeout=_DIRECT_CONNECT_TIMEOUT,
-    )
+def _direct_route(endpoint: m.RockletEndpoint, connect_timeout: float) -> Route:
+    headers = {"Authorization": f"Bearer {endpoint.token}"}
+    return Route(url=endpoint.url, headers=headers, is_direct=True, connect_timeout=connect_timeout)
 
 
-def _host(endpoint: m.RockletEndpoint) -> str:
-    return urlsplit(endpoint.url).hostname or ""
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
 
 
 def _may_have_run(call: Call, tried: list[Attempt]) -> bool:

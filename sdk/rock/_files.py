@@ -38,6 +38,8 @@ class LocalSource:
                 digest.update(piece)
                 left -= len(piece)
                 yield piece
+        if left:
+            raise OSError(f"{self._path} became {left} bytes shorter while it was sent")
         self.sha256 = digest.hexdigest()
 
 

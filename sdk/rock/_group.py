@@ -5,7 +5,7 @@ import logging
 
 from rock._sandbox import Sandbox
 from rock._sandbox_config import SandboxGroupConfig
-from rock.errors import BadRequestRockError, RockException
+from rock.errors import InternalServerRockError, RockException
 
 __all__ = ["SandboxGroup"]
 
@@ -35,23 +35,25 @@ class SandboxGroup:
         """
         errors: list[RockException] = []
         slots = asyncio.Semaphore(self.config.start_concurrency)
+        starts = (self._start_member(sandbox, slots, errors) for sandbox in self.sandbox_list)
         try:
-            await asyncio.gather(*(self._start_member(sandbox, slots, errors) for sandbox in self.sandbox_list))
-        except BaseException:
+            # Every start is awaited, so that none goes on behind the stop.
+            outcomes = await asyncio.gather(*starts, return_exceptions=True)
+        except asyncio.CancelledError:
             await self.stop()
             raise
-        if errors:
+        failures = [*errors, *(outcome for outcome in outcomes if outcome is not None)]
+        if failures:
             await self.stop()
-            errors[0].details["errors"] = list(errors)
-            raise errors[0]
+            if errors:
+                errors[0].details["errors"] = errors
+            raise failures[0]
 
     async def stop(self) -> None:
         """Stop all; like a sandbox's own `stop` it raises nothing."""
         await asyncio.gather(*(sandbox.stop() for sandbox in self.sandbox_list))
 
-    async def _start_member(
-        self, sandbox: Sandbox, slots: asyncio.Semaphore, errors: list[RockException]
-    ) -> None:
+    async def _start_member(self, sandbox: Sandbox, slots: asyncio.Semaphore, errors: list[RockException]) -> None:
         async with slots:
             if errors:
                 return  # the group has failed already
@@ -61,12 +63,13 @@ class SandboxGroup:
                 errors.append(error)
 
     async def _start_with_retries(self, sandbox: Sandbox) -> None:
-        for attempt in range(1, self.config.start_retry_times + 1):
+        """Start a member; only a fault of the infrastructure is worth another try."""
+        for attempt in range(1, self.config.start_retry_times):
             try:
-                return await sandbox.start()
-            except RockException as error:
-                if isinstance(error, BadRequestRockError) or attempt == self.config.start_retry_times:
-                    raise
+                await sandbox.start()
+            except InternalServerRockError as error:
                 log.warning("start %s of %s failed: %s", attempt, self.config.start_retry_times, error)
-            await asyncio.sleep(_RETRY_PAUSE)
-        return None
+                await asyncio.sleep(_RETRY_PAUSE)
+            else:
+                return
+        await sandbox.start()

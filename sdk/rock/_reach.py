@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 __all__ = ["HOSTS", "Reach"]
 
-_FORGET_AFTER = 60.0  # seconds until a host that could not be reached is tried again
+_FORGET_AFTER = 30.0  # seconds until a host that could not be reached is tried again
 
 
 class Reach:

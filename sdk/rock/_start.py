@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from rock import _convert, _loops
-from rock._gateway import Gateway
+from rock._gateway import Gateway, new_request_id
 from rock.wire import messages as m
 from rock.wire.errors import (
     BadRequestRockError,
@@ -46,13 +46,13 @@ async def start_sandbox(
     Raises the typed end of a sandbox that ended first; StartFailed: it took longer than its startup timeout.
     """
     state = await _loops.of_running_loop()
-    create = state.start(("create", spec.sandbox_id), lambda: _create(gateway, spec, hold))
+    create = state.start(("create", new_request_id()), lambda: _create(gateway, spec, hold))
     try:
         # The create is its own task: cancelling it half-way would leave nobody who knows whether there is a sandbox.
         status = await _wait_until_settled(gateway, spec, await asyncio.shield(create), hold, on_status)
     except BaseException:
         if not _was_refused(create):
-            undo = state.start(("abandon", spec.sandbox_id), lambda: _abandon(gateway, spec, create))
+            undo = state.start(("abandon", new_request_id()), lambda: _abandon(gateway, spec, create))
             await asyncio.wait([undo], timeout=_ABANDON_TIMEOUT)
         raise
     if status.state is m.State.PENDING:

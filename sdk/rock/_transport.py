@@ -34,27 +34,6 @@ Body = Callable[[], AsyncIterator[bytes]]
 """Makes a request's body anew for each attempt."""
 
 
-class RouteFailure(Exception):
-    """No answer that means anything came this way."""
-
-
-class NotSent(RouteFailure):
-    """Nothing was sent: no connection was made."""
-
-    def __init__(self, message: str, *, is_refused: bool) -> None:
-        super().__init__(message)
-        self.is_refused = is_refused
-        """Whether the host itself said no, so that it is there but nothing of ours is."""
-
-
-class Lost(RouteFailure):
-    """The connection was lost after sending: it may have run."""
-
-
-class Stale(RouteFailure):
-    """Somebody else answers at this address; nothing was run."""
-
-
 @dataclass(frozen=True)
 class Call:
     """One call, the same however often and whichever way it is sent."""
@@ -128,11 +107,12 @@ class Route:
                     raise self._error(response.status, await response.read())
                 yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSent(f"{self.url} cannot be reached: {_why(error)}", is_refused=_is_refusal(error)) from error
+            message = f"{self.url} cannot be reached: {_why(error)}"
+            raise NotSent(self, message, is_refused=_is_refusal(error)) from error
         except (aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as error:
-            raise NotSent(f"{self.url} cannot be reached: {error}", is_refused=False) from error
+            raise NotSent(self, f"{self.url} cannot be reached: {error}", is_refused=False) from error
         except (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError) as error:
-            raise Lost(f"the connection to {self.url} was lost: {_why(error)}") from error
+            raise Lost(self, f"the connection to {self.url} was lost: {_why(error)}") from error
 
     def _address(self, call: Call) -> str:
         path = call.operation.path if self.is_direct else call.operation.gateway_path
@@ -147,19 +127,44 @@ class Route:
         except msgspec.DecodeError:
             return self._strange(status, content)
         if self.is_direct and status == 401:
-            return Stale(f"{self.url} does not know this sandbox's token")
+            return Stale(self, f"{self.url} does not know this sandbox's token")
         return from_body(body, status)
 
     def _strange(self, status: int, content: bytes) -> Exception:
         """What to make of an answer that is not on our wire."""
         if self.is_direct:
-            return Stale(f"what answers at {self.url} is no rocklet")
+            return Stale(self, f"what answers at {self.url} is no rocklet")
         shown = content[:_SHOWN].decode("utf-8", "replace")
         message = f"{self.url} answered {status} and not as a gateway does: {shown!r}"
         if status in (502, 503, 504):  # a load balancer or proxy that has lost the gateway behind it
-            return Lost(message)
+            return Lost(self, message)
         family: type[RockException] = BadRequestRockError if status < 500 else InternalError
         return family(f"{message}; check base_url")
+
+
+class RouteFailure(Exception):
+    """No answer that means anything came this way."""
+
+    def __init__(self, route: Route, message: str) -> None:
+        super().__init__(message)
+        self.route = route
+
+
+class NotSent(RouteFailure):
+    """Nothing was sent: no connection was made."""
+
+    def __init__(self, route: Route, message: str, *, is_refused: bool) -> None:
+        super().__init__(route, message)
+        self.is_refused = is_refused
+        """Whether the host itself said no, so that it is there but nothing of ours is."""
+
+
+class Lost(RouteFailure):
+    """The connection was lost after sending: it may have run."""
+
+
+class Stale(RouteFailure):
+    """Somebody else answers at this address; nothing was run."""
 
 
 def _payload(call: Call) -> bytes | AsyncIterator[bytes] | None:

@@ -39,6 +39,14 @@ async def test_a_local_file_that_grows_is_sent_as_it_was(tmp_path: Path) -> None
     assert await _all(source) == b"before"
 
 
+async def test_a_local_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"before")
+    source = LocalSource(tmp_path / "a")
+    (tmp_path / "a").write_bytes(b"bef")
+    with pytest.raises(OSError, match="3 bytes shorter"):
+        await _all(source)
+
+
 async def _receive(content: bytes, digest: str, target: Path) -> tuple[int, str]:
     async with serve(WireServer(is_gateway=False, token=None)) as rocklet:
 

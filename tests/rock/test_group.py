@@ -83,6 +83,14 @@ async def test_one_that_cannot_start_stops_all_that_have_and_raises_its_error(ga
     assert len(gateway.asked(STOP_SANDBOX)) == 1
 
 
+async def test_an_error_that_is_not_ours_stops_the_members_too(gateway: WireServer) -> None:
+    members = group(gateway, size=2, start_concurrency=1)
+    members.sandbox_list[1].config = SandboxGroupConfig.model_construct(image=None)
+    with pytest.raises(AttributeError):
+        await members.start()
+    assert len(gateway.asked(STOP_SANDBOX)) == 1
+
+
 @pytest.mark.slow
 async def test_a_start_that_may_succeed_later_is_tried_again(gateway: WireServer) -> None:
     @gateway.answer(CREATE_SANDBOX)

@@ -172,6 +172,8 @@ async def test_an_upload_that_cannot_be_says_so(sandbox: Sandbox, tmp_path: Path
     assert (missing.success, missing.message) == (False, f"File not found: {local}")
     local.write_text("x")
     assert not (await sandbox.upload_by_path(local, str(tmp_path))).success
+    local.write_bytes(bytes(50 * 2**20))  # the refusal comes while the body still goes up
+    assert not (await sandbox.upload_by_path(local, str(tmp_path))).success
     assert not (await sandbox.upload_by_path(local, "/tmp/x", UploadMode.OSS)).success
     with pytest.raises(InvalidRequest):
         await sandbox.upload_by_path(local, "relative")
