@@ -34,7 +34,7 @@ from rock_nomad.jobspec import load_base_job
 from rock_nomad.nomad import Nomad
 from rock_nomad.sweep import Sweep
 
-__all__ = ["open_gateway", "run_gateway", "serve_gateway"]
+__all__ = ["open_gateway", "run_gateway", "serve_gateway", "write_log"]
 
 SHUTDOWN_TIMEOUT = 5.0  # seconds for calls that are still served; their clients go on at another replica
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
@@ -47,7 +47,7 @@ async def run_gateway(config: GatewayConfig, *, on_listening: Callable[[str], No
 
     Raises ConfigError.
     """
-    _write_log()
+    write_log()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -158,7 +158,8 @@ def _authenticator(config: GatewayConfig) -> Authenticator:
     return OpenDoor()
 
 
-def _write_log() -> None:
+def write_log() -> None:
+    """Write the log to stderr, each line with the id of the request that it is about."""
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[handler])

@@ -10,21 +10,20 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NoReturn
 
 from rock.wire.errors import RockException
-from rock.wire.messages import SandboxStatus, State
+from rock.wire.messages import SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.life import Life
-from rock_nomad.names import JOB_PREFIX, sandbox_id_of
 from rock_nomad.nomad import Nomad
 from rock_nomad.records import Row, integer, mapping, text
-from rock_nomad.status import derive_status
+from rock_nomad.snapshot import Snapshot, add_evaluations, take_snapshot
 
-__all__ = ["Cause", "Overdue", "Sweep", "by_job", "is_ours", "overdue"]
+__all__ = ["Cause", "Overdue", "Sweep", "overdue"]
 
 LOOK_BACK = 60.0  # seconds; ends older than that were said by a replica that lived then
 AT_ONCE = 16  # deregistrations
@@ -52,29 +51,12 @@ class Overdue:
     cause: Cause
 
 
-def is_ours(job: Row, profile: ClusterProfile) -> bool:
-    """Whether a job is a sandbox of this cluster: nothing else is ever touched."""
-    is_sandbox = sandbox_id_of(text(job.get("ID"))) is not None
-    return is_sandbox and mapping(job.get("Meta")).get("managed_by") == profile.name
-
-
-def by_job(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Allocations, or evaluations, under the job that each is of."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(str(row.get("JobID", "")), []).append(row)
-    return found
-
-
-def overdue(jobs: Iterable[Row], allocations: Iterable[Row], *, now: float, profile: ClusterProfile) -> list[Overdue]:
-    """Which of our sandboxes are to be ended at `now`, in unix seconds by Nomad's clock."""
-    of_job = by_job(allocations)
+def overdue(snapshot: Snapshot) -> list[Overdue]:
+    """Which sandboxes are to be ended, by Nomad's clock."""
     found = []
-    for job in jobs:
-        if not is_ours(job, profile):
-            continue
+    for job in snapshot.jobs:
         job_id = text(job.get("ID"))
-        cause = _cause(job, of_job.get(job_id, []), now, profile)
+        cause = _cause(job, snapshot.allocations.get(job_id, ()), snapshot.now, snapshot.profile)
         if cause is not None:
             meta = mapping(job.get("Meta"))
             sandbox_id, tenant = text(meta.get("sandbox_id")), text(meta.get("tenant"))
@@ -121,14 +103,14 @@ class Sweep:
 
         Raises ClusterUnavailable: the next sweep will find the same and more.
         """
-        listed = await self._nomad.list_jobs(JOB_PREFIX)
-        jobs = [job for job in listed.data if is_ours(job, self._profile)]
-        allocations = (await self._nomad.list_allocations()).data
+        snapshot = await take_snapshot(self._nomad, self._profile)
+        # In a thread, so that thousands of sandboxes do not hold up everybody's actions.
+        late = await asyncio.to_thread(overdue, snapshot)
         gate = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as ends:
-            for each in overdue(jobs, allocations, now=listed.date, profile=self._profile):
+            for each in late:
                 ends.create_task(self._end(each, gate), name=f"end {each.sandbox_id}")
-        self._record(jobs, by_job(allocations), listed.date)
+        await self._record(snapshot)
 
     async def _end(self, listed: Overdue, gate: asyncio.Semaphore) -> None:
         """End one, if it still is overdue when read again; what goes wrong is left to the next sweep."""
@@ -146,26 +128,28 @@ class Sweep:
         job = await self._nomad.job(listed.job_id)
         if job is None:
             return False
-        allocations = await self._nomad.allocations(listed.job_id)
-        if listed not in overdue([job.data], allocations.data, now=job.date, profile=self._profile):
+        allocations = {listed.job_id: (await self._nomad.allocations(listed.job_id)).data}
+        now = Snapshot(profile=self._profile, jobs=[job.data], allocations=allocations, now=job.date)
+        if listed not in overdue(now):
             return False
         if listed.cause is Cause.NODE_LOST and await self._answers(listed.tenant, listed.sandbox_id):
             log.warning("sandbox %s lives on, cut off from nomad: its node is disconnected", listed.sandbox_id)
             return False
         return True
 
-    def _record(self, jobs: Sequence[Row], of_job: Mapping[str, Sequence[Row]], now: float) -> None:
+    async def _record(self, snapshot: Snapshot) -> None:
         """Say of each sandbox once that, and why, it ended: Nomad forgets it after some hours.
 
         Every replica says it, so a replica's death loses nothing; the sandbox's id makes them one.
         """
-        over = {str(job["ID"]): job for job in jobs if job.get("Status") == "dead" or job.get("Stop")}
-        before, self._ended = self._ended, set(over)
-        for job_id in over.keys() - (before or set()):
-            status = derive_status(over[job_id], of_job.get(job_id, []), [])
-            if status.state is not State.STOPPED:
-                self._ended.discard(job_id)
-            elif before is not None or (status.stopped_at or 0.0) > now - LOOK_BACK:
+        over = {text(job.get("ID")): job for job in snapshot.jobs if job.get("Status") == "dead"}
+        before = self._ended
+        fresh = [over[job_id] for job_id in over.keys() - (before or set())]
+        explained = await add_evaluations(self._nomad, snapshot, fresh)
+        self._ended = set(over)
+        for status in map(explained.status, fresh):
+            # A replica that has just begun says what ended of late, and leaves the rest to those that lived then.
+            if before is not None or (status.stopped_at or 0.0) > snapshot.now - LOOK_BACK:
                 self._say(status)
 
     def _say(self, status: SandboxStatus) -> None:

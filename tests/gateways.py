@@ -145,7 +145,7 @@ async def start_gateway(
     keep: bool = False,
     **profile: Any,  # noqa: ANN401 - YAML's values
 ) -> AsyncIterator[Gateway]:
-    """A gateway in this process for as long as the block lasts; its sandboxes end with it, unless it is to `keep` them."""
+    """A gateway in this process; its sandboxes end with the block, unless it is to `keep` them."""
     with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
         config = load_gateway_config(write_config(Path(folder), cluster, **profile))
         async with serve_gateway(config) as url, _client() as session:

@@ -1,20 +1,20 @@
-"""Listing sandboxes: three listings of Nomad's, joined, filtered and cut into pages.  By Nomad's word alone."""
+"""Listing sandboxes: Nomad's listings, joined, filtered and cut into pages.  By Nomad's word alone."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 
 from rock.wire.errors import InvalidRequest
 from rock.wire.messages import ListSandboxesRequest, SandboxList, SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.calls import Call
-from rock_nomad.names import JOB_PREFIX
 from rock_nomad.nomad import Nomad
-from rock_nomad.records import Row, allocations_of, integer, mapping, text
-from rock_nomad.status import derive_status
-from rock_nomad.sweep import by_job, is_ours
+from rock_nomad.records import Row, integer, mapping, text
+from rock_nomad.snapshot import Snapshot, add_evaluations, take_snapshot
 
 __all__ = ["Listing", "page_of"]
 
@@ -34,34 +34,28 @@ class Listing:
         Raises InvalidRequest: a label or cursor that is none.
         """
         tenant = None if call.caller.role == "operator" else call.caller.tenant
-        # Jobs first: an allocation that is younger than its job's row is news, the other way round it would be missed.
-        jobs = [job for job in (await self._nomad.list_jobs(JOB_PREFIX)).data if _is_shown(job, tenant, self._profile)]
-        allocations = by_job((await self._nomad.list_allocations()).data)
-        # Evaluations tell of those that have not started, and of nothing else.
-        is_told = all(_has_started(allocations.get(text(job["ID"]), [])) for job in jobs)
-        evaluations = {} if is_told else by_job((await self._nomad.list_evaluations()).data)
-        return page_of(jobs, allocations, evaluations, request)
+        snapshot = await take_snapshot(self._nomad, self._profile)
+        if tenant is not None:
+            snapshot = replace(snapshot, jobs=[job for job in snapshot.jobs if _tenant(job) == tenant])
+        snapshot = await add_evaluations(self._nomad, snapshot, snapshot.jobs)
+        # Some 60 µs a sandbox: in a thread, so that thousands of them do not hold up everybody's actions.
+        return await asyncio.to_thread(page_of, snapshot, request)
 
 
-def page_of(
-    jobs: Sequence[Row],
-    allocations: Mapping[str, Sequence[Row]],
-    evaluations: Mapping[str, Sequence[Row]],
-    request: ListSandboxesRequest,
-) -> SandboxList:
-    """The page that a request asks for, of these jobs; what belongs to each stands under its id.
+def page_of(snapshot: Snapshot, request: ListSandboxesRequest) -> SandboxList:
+    """The page that a request asks for.
 
     Raises InvalidRequest: a label or cursor that is none.
     """
-    labels = [_label(text) for text in request.label]
+    labels = [_label(each) for each in request.label]
     begin = _place_of(request.cursor) if request.cursor is not None else None
     page: list[SandboxStatus] = []
     last: _Place | None = None
-    for job in sorted(jobs, key=_place, reverse=True):
+    for job in sorted(snapshot.jobs, key=_place, reverse=True):
         place = _place(job)
         if begin is not None and place >= begin:
             continue
-        status = derive_status(job, allocations.get(place[1], []), evaluations.get(place[1], []))
+        status = snapshot.status(job)
         if not _matches(status, request, labels):
             continue
         if len(page) == request.limit:
@@ -71,12 +65,8 @@ def page_of(
     return SandboxList(sandboxes=page)
 
 
-def _is_shown(job: Row, tenant: str | None, profile: ClusterProfile) -> bool:
-    return is_ours(job, profile) and (tenant is None or mapping(job.get("Meta")).get("tenant") == tenant)
-
-
-def _has_started(allocations: Sequence[Row]) -> bool:
-    return any(each.started_at is not None for each in allocations_of(allocations))
+def _tenant(job: Row) -> str:
+    return text(mapping(job.get("Meta")).get("tenant"))
 
 
 def _matches(status: SandboxStatus, request: ListSandboxesRequest, labels: Iterable[tuple[str, str]]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rock.wire.errors import RockException
+from rock.wire.errors import RockException, SandboxUnreachable
 from rock.wire.messages import Clocks, RockletEndpoint, SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.errors import not_found, why_not
@@ -18,9 +18,10 @@ from rock_nomad.life import Life
 from rock_nomad.names import job_id
 from rock_nomad.nomad import Nomad
 from rock_nomad.placement import Ask, Verdict, explain
-from rock_nomad.records import Row
+from rock_nomad.records import Row, text
+from rock_nomad.snapshot import Snapshot, is_ours
 from rock_nomad.status import derive_status
-from rock_nomad.sweep import is_ours, overdue
+from rock_nomad.sweep import overdue
 
 __all__ = ["Observer", "Sighting"]
 
@@ -64,6 +65,11 @@ class Sighting:
         place = self.life.allocation
         return place is not None and place.client_status in _LIVE
 
+    def alone(self, profile: ClusterProfile) -> Snapshot:
+        """A snapshot of this sandbox and no other."""
+        allocations = {text(self.job.get("ID")): self.allocations}
+        return Snapshot(profile=profile, jobs=[self.job], allocations=allocations, now=self.now)
+
     def verdict(self, profile: ClusterProfile) -> Verdict | None:
         """What its failed placement comes to; None if it was placed, or never failed to be."""
         failed = self.life.failed_placement
@@ -101,12 +107,15 @@ class Observer:
         """The sandbox's status; the rocklet of a live one is asked, for a second at most."""
         if not (sighting.is_live and sighting.has_rocklet) or sighting.life.is_over:
             return self._derive(sighting)
-        endpoint, clocks = await self._probe(sighting.tenant, sandbox_id)
+        try:
+            endpoint, clocks = await self._probe(sighting.tenant, sandbox_id)
+        except SandboxUnreachable:
+            endpoint = clocks = None
         return self._derive(sighting, endpoint, clocks, is_answering=clocks is not None)
 
     def is_hopeless(self, sighting: Sighting) -> bool:
         """Whether a pending sandbox should be ended: it can never be placed, or has waited too long."""
-        if overdue([sighting.job], sighting.allocations, now=sighting.now, profile=self._profile):
+        if overdue(sighting.alone(self._profile)):
             return True
         verdict = sighting.verdict(self._profile)
         return verdict is not None and verdict.kind != "busy"
@@ -123,7 +132,10 @@ class Observer:
 
     async def answers(self, tenant: str, sandbox_id: str) -> bool:
         """Whether the sandbox's rocklet answers."""
-        _endpoint, clocks = await self._probe(tenant, sandbox_id)
+        try:
+            _endpoint, clocks = await self._probe(tenant, sandbox_id)
+        except SandboxUnreachable:
+            return False
         return clocks is not None
 
     async def why_gone(self, tenant: str, sandbox_id: str) -> RockException:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp import AddrInfoType
 
 from rock.wire.codec import decode, encode
 from rock.wire.errors import InvalidRequest
@@ -17,6 +19,9 @@ __all__ = ["CONNECT_TIMEOUT", "RockletUnreachable", "Rocklets", "StaleAddress", 
 
 CONNECT_TIMEOUT = 2.0  # seconds; inside the operator's network
 PROBE_PAUSE_FIRST, PROBE_PAUSE_LAST = 0.01, 0.25  # seconds
+
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
+"""Seconds of silence before asking, between asking, and how often: a lost node is noticed after 35 s."""
 
 _Res = TypeVar("_Res", bound=msgspec.Struct)
 
@@ -32,12 +37,21 @@ class StaleAddress(Exception):
 def open_session() -> aiohttp.ClientSession:
     """A session for rocklets: as many connections as there are sandboxes, no proxy, no cookies, bytes as they are."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
     )
+
+
+def _socket(address: AddrInfoType) -> socket.socket:
+    """A socket that notices when the other machine is gone: a command may be silent for hours, as a dead node is."""
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 class Rocklets:

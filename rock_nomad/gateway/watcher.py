@@ -18,7 +18,9 @@ from rock_nomad.nomad import Event, Nomad
 
 __all__ = ["News", "Watcher"]
 
-TOPICS = ("Job", "Evaluation", "Allocation")
+TOPICS = ("Job", "Allocation")
+"""Not Evaluation: whenever something stops Nomad tries all that waits again, and each failure would be an event."""
+
 PAUSE = 0.1  # seconds, at first, between attempts to open the stream
 MOST_PAUSES = 50  # a failing Nomad is asked this much less often at last
 
@@ -44,7 +46,7 @@ class News:
         self._clear()
 
     async def changed(self) -> None:
-        """Wait until an allocation started or ended, could not be placed, or the job was stopped."""
+        """Wait until an allocation has started or ended, or the job was stopped."""
         await self._changed.wait()
         self._clear()
 
@@ -122,11 +124,9 @@ def job_of(event: Event) -> str:
 
 def is_change(event: Event) -> bool:
     """Whether an event is worth a new look at the sandbox: most are Nomad's own steps on the way."""
-    payload = _payload(event)
     if event.topic == "Allocation":
+        payload = _payload(event)
         return payload.get("ClientStatus") != "pending" or payload.get("DesiredStatus") != "run"
-    if event.topic == "Evaluation":
-        return bool(payload.get("FailedTGAllocs"))
     return event.type in {"JobDeregistered", "JobBatchDeregistered"}
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
@@ -8,10 +9,11 @@ import aiohttp
 import pytest
 
 from rock.wire.codec import encode
-from rock.wire.errors import OutcomeUnknown, SandboxDied
+from rock.wire.errors import ClusterUnavailable, OutcomeUnknown, SandboxDied
 from rock.wire.messages import RockletEndpoint, RunRequest, State
 from rock.wire.operations import (
     CREATE_SESSION,
+    GET_SANDBOX,
     LIST_SANDBOXES,
     REQUEST_ID_HEADER,
     RUN_IN_SESSION,
@@ -20,7 +22,7 @@ from rock.wire.operations import (
 from rock.wire.reasons import Reason
 from rock_nomad.app import open_gateway, serve_gateway
 from rock_nomad.config import ConfigError, load_gateway_config
-from tests.cluster import Cluster
+from tests.cluster import Cluster, run_cluster
 from tests.gateways import Gateway, start_gateway, start_gateway_process, write_config
 
 pytestmark = pytest.mark.slow
@@ -163,3 +165,19 @@ async def test_what_goes_wrong_beside_a_gateway_is_raised_as_itself(embedded: Cl
     with pytest.raises(LookupError):
         async with start_gateway(embedded):
             raise LookupError
+
+
+async def test_a_gateway_whose_cluster_is_gone_says_so_and_lives_on() -> None:
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(run_cluster("embedded"))
+        async with start_gateway(cluster, keep=True, sweep_interval=0.05) as gateway:
+            created = await gateway.create(isolation="mock")
+            stack.close()
+            for call in (
+                gateway.call(GET_SANDBOX, sandbox_id=created.sandbox_id),
+                gateway.call(STOP_SANDBOX, sandbox_id=created.sandbox_id),
+                gateway.call(RUN_IN_SESSION, RunRequest(command="true"), sandbox_id=created.sandbox_id),
+                gateway.call(LIST_SANDBOXES),
+            ):
+                with pytest.raises(ClusterUnavailable):
+                    await call

@@ -10,7 +10,8 @@ from rock.wire.operations import GET_SANDBOX, LIST_SANDBOXES
 from rock.wire.reasons import Reason
 from rock_nomad.config import ClusterProfile
 from rock_nomad.nomad import Answer
-from rock_nomad.sweep import Cause, Sweep, is_ours, overdue
+from rock_nomad.snapshot import Snapshot
+from rock_nomad.sweep import Cause, Sweep, overdue
 from tests.cluster import run_cluster
 from tests.gateways import start_gateway, start_gateway_process
 
@@ -53,7 +54,9 @@ def _allocation(status: str, *, at: float = BEGUN, name: str = "a", index: int =
 
 
 def _causes(job: Row, allocations: Sequence[Row], *, after: float) -> list[Cause]:
-    return [each.cause for each in overdue([job], allocations, now=BEGUN + after, profile=PROFILE)]
+    placed = {"sbx-a": allocations}
+    snapshot = Snapshot(profile=PROFILE, jobs=[job], allocations=placed, now=BEGUN + after)
+    return [each.cause for each in overdue(snapshot)]
 
 
 @pytest.mark.parametrize(("after", "expected"), [(180, []), (181, [Cause.STARTUP])])
@@ -75,8 +78,8 @@ def test_a_node_that_is_gone_for_too_long_is_lost(after: float, expected: list[C
     assert _causes(_job(Status="running"), [_allocation("unknown", at=BEGUN + 100)], after=after) == expected
 
 
-@pytest.mark.parametrize("fields", [{"Stop": True}, {"Status": "dead"}, {"cluster": "elsewhere"}, {"Meta": None}])
-def test_what_is_over_or_not_ours_is_left_alone(fields: Row) -> None:
+@pytest.mark.parametrize("fields", [{"Stop": True}, {"Status": "dead"}])
+def test_what_is_over_is_left_alone(fields: Row) -> None:
     assert _causes(_job(**fields), [], after=9_999) == []
 
 
@@ -86,9 +89,21 @@ def test_an_id_used_anew_is_judged_by_its_present_life() -> None:
     assert _causes(_job(), [before], after=181) == [Cause.STARTUP]
 
 
-@pytest.mark.parametrize("job", [{}, {"ID": "sbx-a"}, {"ID": "web", "Meta": {"managed_by": "here"}}, {"ID": None}])
-def test_somebody_elses_job_is_never_ours(job: Row) -> None:
-    assert not is_ours(job, PROFILE)
+EVALUATIONS = [
+    {
+        "TriggeredBy": "job-register",
+        "CreateIndex": 10,
+        "JobModifyIndex": 10,
+        "CreateTime": int(BEGUN * 1e9),
+        "FailedTGAllocs": {"sandbox": {"NodesEvaluated": 1, "DimensionExhausted": {"cpu": 1}}},
+    },
+    {
+        "TriggeredBy": "job-deregister",
+        "CreateIndex": 20,
+        "JobModifyIndex": 20,
+        "CreateTime": int((BEGUN + 181) * 1e9),
+    },
+]
 
 
 class _Nomad:
@@ -108,6 +123,12 @@ class _Nomad:
 
     async def allocations(self, job_id: str) -> Answer[list[Row]]:
         return Answer(data=self.rows, index=1, date=self.now)
+
+    async def evaluations(self, job_id: str) -> Answer[list[Row]]:
+        return Answer(data=EVALUATIONS if job_id == "sbx-a" else [], index=1, date=self.now)
+
+    async def nodes(self) -> Answer[list[Row]]:
+        return Answer(data=[], index=1, date=self.now)
 
     async def stop(self, job_id: str) -> str | None:
         self.stopped.append(job_id)
@@ -150,10 +171,10 @@ async def test_each_end_is_counted_once_and_old_ones_not_at_all() -> None:
     nomad.jobs.append(old)
     await sweep.sweep()
     assert sweep.ends.total() == 0
-    nomad.jobs[0] = _job(Stop=True, Status="dead")
+    nomad.jobs[0] = _job(Stop=True, Status="dead", SubmitTime=int((BEGUN + 181) * 1e9), JobModifyIndex=20)
     for _ in range(2):
         await sweep.sweep()
-    assert sweep.ends.total() == 1
+    assert sweep.ends == {"no_capacity": 1}
 
 
 @pytest.mark.slow

@@ -35,6 +35,12 @@ class Native:
         if operation.carries == "query":
             from_query: msgspec.Struct = decode_query(operation.request, request.query.items())
             return from_query
+        if request.query_string:
+            # A field that stands where nobody looks for it would be ignored in silence.
+            raise InvalidRequest(
+                f"{operation.name} takes no query string; send its fields as a JSON object",
+                details={"field": "query", "value": request.query_string[:80], "expected": "no query string"},
+            )
         body = await request.read()
         if body and request.content_type != _JSON:
             # A web page can send other types across origins without being asked whether it may.

@@ -1,13 +1,16 @@
 import json
+import secrets
 from typing import Any
 
 import pytest
 
-from rock.wire.errors import InvalidRequest
+from rock.wire.errors import InvalidRequest, SandboxEnded
 from rock.wire.messages import ListSandboxesRequest, State
 from rock.wire.operations import LIST_SANDBOXES
 from rock.wire.reasons import Reason
+from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.listing import page_of
+from rock_nomad.snapshot import Snapshot
 from tests.gateways import Gateway
 
 
@@ -17,11 +20,15 @@ def _job(number: int, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return {"ID": f"sbx-{number:03}", "Meta": meta, "CreateIndex": 10 + number, "Status": "pending", **fields}
 
 
+def _snapshot(jobs: list[dict[str, Any]]) -> Snapshot:
+    return Snapshot(profile=ClusterProfile(name="here"), jobs=jobs, now=0.0)
+
+
 JOBS = [_job(number) for number in range(10)]
 
 
 def _ids(request: ListSandboxesRequest, jobs: list[dict[str, Any]] = JOBS) -> list[str]:
-    return [each.sandbox_id for each in page_of(jobs, {}, {}, request).sandboxes]
+    return [each.sandbox_id for each in page_of(_snapshot(jobs), request).sandboxes]
 
 
 def test_the_newest_come_first() -> None:
@@ -32,7 +39,7 @@ def test_the_newest_come_first() -> None:
 def test_pages_together_are_the_whole_list_once(limit: int) -> None:
     seen, cursor = list[str](), None
     while True:
-        page = page_of(JOBS, {}, {}, ListSandboxesRequest(limit=limit, cursor=cursor))
+        page = page_of(_snapshot(JOBS), ListSandboxesRequest(limit=limit, cursor=cursor))
         seen += [each.sandbox_id for each in page.sandboxes]
         if (cursor := page.next_cursor) is None:
             break
@@ -40,9 +47,9 @@ def test_pages_together_are_the_whole_list_once(limit: int) -> None:
 
 
 def test_a_sandbox_made_or_ended_between_two_pages_doubles_and_hides_nobody() -> None:
-    first = page_of(JOBS, {}, {}, ListSandboxesRequest(limit=4))
+    first = page_of(_snapshot(JOBS), ListSandboxesRequest(limit=4))
     changed = [*JOBS[1:], _job(0, Stop=True, Status="dead"), _job(77)]
-    rest = page_of(changed, {}, {}, ListSandboxesRequest(cursor=first.next_cursor))
+    rest = page_of(_snapshot(changed), ListSandboxesRequest(cursor=first.next_cursor))
     assert [each.sandbox_id for each in rest.sandboxes] == _ids(ListSandboxesRequest())[4:]
 
 
@@ -59,7 +66,7 @@ def test_every_filter_must_hold() -> None:
 )
 def test_a_label_or_cursor_that_is_none_is_named(request_: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        page_of(JOBS, {}, {}, ListSandboxesRequest(**request_))
+        page_of(_snapshot(JOBS), ListSandboxesRequest(**request_))
     assert caught.value.details["field"] in request_
 
 
@@ -75,5 +82,9 @@ async def test_a_list_says_by_nomads_word_what_runs_waits_and_has_ended(gateway:
     assert "0 of 1 node" in listed.sandboxes[0].message
     assert {each.observed_by for each in listed.sandboxes} == {"nomad"}
     assert all(each.rocklet is None for each in listed.sandboxes)
+    with pytest.raises(SandboxEnded):
+        await gateway.create(f"never-{secrets.token_hex(4)}", memory_bytes=900 * 2**30)
+    never = (await gateway.call(LIST_SANDBOXES, ListSandboxesRequest(state=State.STOPPED))).sandboxes
+    assert [each.reason for each in never] == [Reason.IMPOSSIBLE]
     found = await gateway.call(LIST_SANDBOXES, ListSandboxesRequest(label=["a=1"]))
     assert [each.sandbox_id for each in found.sandboxes] == [running.sandbox_id]

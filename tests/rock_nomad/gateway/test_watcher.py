@@ -19,7 +19,7 @@ def _recorded() -> list[Event]:
 
 
 def test_every_recorded_event_says_whose_it_is() -> None:
-    events = [event for event in _recorded() if event.topic in ("Job", "Evaluation", "Allocation")]
+    events = [event for event in _recorded() if event.topic in ("Job", "Allocation")]
     assert events
     assert all(job_of(event) for event in events)
 
@@ -42,9 +42,8 @@ def _allocation(status: str, desired: str = "run", job: str = "sbx-a") -> Event:
         (_allocation("running"), True),
         (_allocation("failed"), True),
         (_allocation("pending", "stop"), True),
-        (Event(topic="Evaluation", payload={"Evaluation": {"FailedTGAllocs": {"sandbox": {}}}}), True),
-        (Event(topic="Evaluation", payload={"Evaluation": {"FailedTGAllocs": None}}), False),
-        (Event(topic="Evaluation", payload={}), False),
+        (Event(topic="Allocation", payload={}), True),
+        (Event(topic="Job", type="JobRegistered", key="sbx-a"), False),
         (Event(topic="Job", type="JobDeregistered", key="sbx-a"), True),
     ],
 )

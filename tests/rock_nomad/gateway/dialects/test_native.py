@@ -3,9 +3,9 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from rock.wire.errors import SandboxEnded, Unauthorized
+from rock.wire.errors import InvalidRequest, SandboxEnded, Unauthorized
 from rock.wire.messages import Empty, ListSandboxesRequest, State
-from rock.wire.operations import GET_CLUSTER, LIST_SANDBOXES, OPERATIONS, RUN_IN_SESSION
+from rock.wire.operations import CREATE_SANDBOX, GET_CLUSTER, LIST_SANDBOXES, OPERATIONS, RUN_IN_SESSION
 from rock.wire.reasons import Reason
 from rock_nomad.gateway.dialects import dialect_of
 from rock_nomad.gateway.dialects.native import Native
@@ -26,6 +26,11 @@ async def test_a_query_is_read_into_the_request() -> None:
     request = make_mocked_request("GET", "/v1/sandboxes?state=running&label=a%3Db&label=c%3Dd&limit=3")
     wanted = await Native().decode(LIST_SANDBOXES, request)
     assert wanted == ListSandboxesRequest(state=State.RUNNING, label=["a=b", "c=d"], limit=3)
+
+
+async def test_a_field_that_stands_where_nobody_looks_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="query string"):
+        await Native().decode(CREATE_SANDBOX, make_mocked_request("POST", "/v1/sandboxes?hold=3"))
 
 
 def test_an_error_says_its_reason_and_its_request() -> None:
