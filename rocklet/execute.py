@@ -55,8 +55,8 @@ async def execute(
     elif exit_code == _KILLED and children.ooms.count() > ooms:
         reason = OOM_REASON
     return CommandOutput(
-        stdout=program.stdout.text(),
-        stderr=program.stderr.text(),
+        stdout=await program.stdout.text(),
+        stderr=await program.stderr.text(),
         exit_code=None if was_killed else exit_code,
         timed_out=was_killed and not done,
         canceled=was_killed and bool(done),

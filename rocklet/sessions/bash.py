@@ -204,7 +204,7 @@ class BashSession:
         if shell.ended.done():
             return await self._bury(shell, None, observer)
         output, seen = shell.take_expected()
-        return observer.observe(output, expect_string=seen)
+        return await observer.observe(output, expect_string=seen)
 
     async def _wait(self, shell: Shell, request: RunRequest, call: Call) -> _End | None:
         """Wait for whatever comes first; the reason if the command is to be ended."""
@@ -238,7 +238,7 @@ class BashSession:
             await shell.close(0.0)
             await self._replace_shell()
             observer.note_restart("its terminal was beyond use")
-        return observer.observe(output, exit_code=exit_code, end=end, expect_string=shell.seen)
+        return await observer.observe(output, exit_code=exit_code, end=end, expect_string=shell.seen)
 
     async def _bury(self, shell: Shell, end: _End | None, observer: _Observer) -> Observation:
         """The observation of a command that took the shell with it."""
@@ -247,10 +247,10 @@ class BashSession:
         output = shell.take_output()
         if self._is_closed:
             closed = _End(reason="the session was closed", canceled=True)
-            return observer.observe(output, end=end or closed, expect_string=shell.seen)
+            return await observer.observe(output, end=end or closed, expect_string=shell.seen)
         await self._replace_shell()
         observer.note_restart(f"its shell ended with exit code {exit_code}")
-        return observer.observe(output, exit_code=exit_code, end=end, expect_string=shell.seen)
+        return await observer.observe(output, exit_code=exit_code, end=end, expect_string=shell.seen)
 
     # ---------------------------------------------------------------------------------------------------- shells
 
@@ -285,14 +285,15 @@ class BashSession:
         for source in self._start.sources:
             await self._run_quietly(shell, f". {shlex.quote(source)}")
             shell.take_output().pour_into(printed)
-        return printed.text()
+        return await printed.text()
 
     async def _run_quietly(self, shell: Shell, command: str) -> None:
         shell.begin(command, limit=_STARTUP_OUTPUT, expect=[])
         await asyncio.wait((shell.finished, shell.ended), return_when=asyncio.FIRST_COMPLETED)
         if shell.ended.done():
             shell.release()
-            raise CommandFailed(f"the shell ended while it started: {shell.take_output().text()[-2000:]}")
+            printed = await shell.take_output().text()
+            raise CommandFailed(f"the shell ended while it started: {printed[-2000:]}")
         await shell.settle()
 
 
@@ -309,7 +310,7 @@ class _Observer:
         """The shell was replaced."""
         self._restart = f"{why}; a new one answers from now on, without its variables, functions and directory"
 
-    def observe(
+    async def observe(
         self, output: Output, *, exit_code: int | None = None, end: _End | None = None, expect_string: str = ""
     ) -> Observation:
         """What the caller gets."""
@@ -319,7 +320,7 @@ class _Observer:
         if self._restart:
             reasons.append(self._restart)
         return Observation(
-            output=output.text(),
+            output=await output.text(),
             exit_code=exit_code if end is None or end.tells_exit_code else None,
             timed_out=end is not None and end.timed_out,
             canceled=end is not None and end.canceled,

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import codecs
 from collections.abc import Sequence
 
 __all__ = ["Expectation", "Output", "to_text"]
 
 
-def to_text(data: bytes | bytearray) -> str:
-    r"""Bytes as text: UTF-8, and `\xNN` for those that are none."""
-    return data.decode("utf-8", "backslashreplace")
+_PIECE = 2**16  # bytes that are decoded at once: some milliseconds if none of them is text
+
+
+async def to_text(data: bytes | bytearray) -> str:
+    r"""Bytes as text: UTF-8, and `\xNN` for those that are none.  Large ones let others run in between."""
+    if len(data) <= _PIECE:
+        return data.decode("utf-8", "backslashreplace")
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    pieces = []
+    for start in range(0, len(data), _PIECE):
+        pieces.append(decoder.decode(data[start : start + _PIECE]))
+        await asyncio.sleep(0)
+    pieces.append(decoder.decode(b"", final=True))
+    return "".join(pieces)
 
 
 class Output:
@@ -65,12 +78,12 @@ class Output:
         self._trim()
         return bytes(self._head + self._tail)
 
-    def text(self) -> str:
+    async def text(self) -> str:
         """What was kept, as text."""
         self._trim()
         if not self._dropped:
-            return to_text(self._head + self._tail)
-        return to_text(self._head) + to_text(self._tail)
+            return await to_text(self._head + self._tail)
+        return await to_text(self._head) + await to_text(self._tail)
 
 
 class Expectation:

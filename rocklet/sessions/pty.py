@@ -35,7 +35,6 @@ class Terminal:
         self._screen = Inlet(master, self._on_data)
         self._master = master
         self._marker = b""
-        self._fragment = b""
         self._held = bytearray()
         self._settled: asyncio.Future[None] | None = None
 
@@ -67,11 +66,12 @@ class Terminal:
         """
         self._settled = asyncio.get_running_loop().create_future()
         try:
-            self._send_marker()
+            if not self._send_marker():
+                # A job in the background floods the terminal; a writer that blocks gets its turn there.
+                await asyncio.to_thread(self._send_marker_blocking)
             await self._settled
         finally:
             self._settled = None
-            self._marker = b""
             self._flush(len(self._held))
 
     def drain(self) -> None:
@@ -86,39 +86,37 @@ class Terminal:
             os.close(self._slave)
             self._slave = -1
 
-    def _send_marker(self) -> None:
-        marker = b"%039d" % secrets.randbits(128)
+    def _send_marker(self) -> bool:
+        self._marker = b"%039d" % secrets.randbits(128)
         try:
-            written = os.write(self._slave, marker)
-        except OSError:  # full: tried again when some of it was read; or hung up
-            return
-        if written == len(marker):
-            self._marker = marker
-        else:
-            self._fragment = marker[:written]
+            return os.write(self._slave, self._marker) == len(self._marker)
+        except OSError:  # full, or another is writing; or hung up
+            return False
+
+    def _send_marker_blocking(self) -> None:
+        with contextlib.suppress(OSError), open(self.path, "wb", buffering=0, opener=_open_terminal) as slave:
+            self._marker = b"%039d" % secrets.randbits(128)
+            slave.write(self._marker)
 
     def _on_data(self, data: bytes) -> None:
         if self._settled is None:
             self._sink(data)
             return
         self._held += data
-        if not self._marker:
-            if self._fragment and self._fragment in self._held:
-                self._cut(self._held.index(self._fragment), self._fragment)
-                self._fragment = b""
-            self._send_marker()
-        elif (at := self._held.find(self._marker)) >= 0:
-            self._cut(at, self._marker)
-            if not self._settled.done():
-                self._settled.set_result(None)
-        else:
+        at = self._held.find(self._marker)
+        if at < 0:
             self._flush(len(self._held) - len(self._marker) + 1)
-
-    def _cut(self, at: int, what: bytes) -> None:
+            return
         self._flush(at)
-        del self._held[: len(what)]
+        del self._held[: len(self._marker)]
+        if not self._settled.done():
+            self._settled.set_result(None)
 
     def _flush(self, size: int) -> None:
         if size > 0:
             self._sink(bytes(self._held[:size]))
             del self._held[:size]
+
+
+def _open_terminal(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOCTTY)

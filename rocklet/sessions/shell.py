@@ -36,6 +36,7 @@ from rocklet.surroundings import Surroundings
 __all__ = ["Flavor", "Shell", "find_flavor", "frame_command"]
 
 _IDLE_OUTPUT = 2**20  # bytes kept of what background jobs print between commands
+_MARK_SIZE = 64  # bytes; a line that is longer is none
 _SETTLE_TIMEOUT = 2.0  # seconds for the kernel to pass on what was printed; it takes microseconds
 _KILL_GRACE = 0.2  # seconds from the kill of a command to that of its shell
 _RESYNC_TIMEOUT = 0.1  # seconds until a mark that an interrupt may have swallowed is sent again
@@ -291,6 +292,7 @@ class Shell:
     def _on_mark(self, data: bytes) -> None:
         self._heard += data
         *lines, self._heard = self._heard.split(b"\n")
+        del self._heard[:-_MARK_SIZE]  # whoever finds the channel and writes noise to it fills no memory
         for line in lines:
             word, _, status = line.partition(b" ")
             if not status.isdigit():
