@@ -188,7 +188,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
+    return isinstance(getattr(error, "os_error", None), ConnectionRefusedError)  # a bad certificate has none
 
 
 def _why(error: BaseException) -> str:

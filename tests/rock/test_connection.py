@@ -5,6 +5,7 @@ import copy
 import pickle
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import cloudpickle
 import pytest
@@ -55,7 +56,7 @@ def connect(gateway: WireServer | str, direct: Direct = "auto") -> Connection:
 
 
 def make_reachable(endpoint: m.RockletEndpoint) -> None:
-    HOSTS.learn(endpoint.url.removeprefix("http://").partition(":")[0], is_reachable=True)
+    HOSTS.learn(urlsplit(endpoint.url).hostname or "", is_reachable=True)
 
 
 async def explored() -> None:
@@ -95,19 +96,21 @@ async def test_what_one_sandbox_learns_of_a_host_another_uses(gateway: WireServe
     assert gateway.seen == []
 
 
+@pytest.mark.slow
 async def test_dropped_packets_cost_less_than_a_second_once_and_nothing_after(gateway: WireServer) -> None:
     with black_hole() as url:
         connection = connect(gateway)
         connection.learn(m.RockletEndpoint(sandbox_id="s1", url=url, token="t", alloc_id="a"))
         begun = time.monotonic()
         assert await connection.call(RUN_IN_SESSION, RUN) == THROUGH
-        assert time.monotonic() - begun < 0.2  # the attempt runs beside the call
+        assert (await _loops.of_running_loop()).tasks  # the attempt goes on beside the call
         await explored()
-        assert await connection.call(RUN_IN_SESSION, RUN) == THROUGH
         assert time.monotonic() - begun < 1
+        assert await connection.call(RUN_IN_SESSION, RUN) == THROUGH
         assert not (await _loops.of_running_loop()).tasks  # remembered: no second attempt
 
 
+@pytest.mark.slow
 async def test_packets_dropped_on_a_host_that_was_reachable_cost_one_attempt(gateway: WireServer) -> None:
     with black_hole() as url:
         endpoint = m.RockletEndpoint(sandbox_id="s1", url=url, token="t", alloc_id="a")
@@ -117,9 +120,9 @@ async def test_packets_dropped_on_a_host_that_was_reachable_cost_one_attempt(gat
         begun = time.monotonic()
         assert await connection.call(RUN_IN_SESSION, RUN) == THROUGH
         assert time.monotonic() - begun < 1
-        begun = time.monotonic()
+        assert HOSTS.verdict(urlsplit(url).hostname or "") is False
         assert await connection.call(RUN_IN_SESSION, RUN) == THROUGH
-        assert time.monotonic() - begun < 0.2
+        assert not (await _loops.of_running_loop()).tasks
 
 
 async def test_never_direct_asks_for_no_address(gateway: WireServer, rocklet: WireServer) -> None:

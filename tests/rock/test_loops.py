@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
+from rock import _loops
 from rock._loops import LoopState, of_running_loop
 from rock.wire import messages as m
 from rock.wire.operations import IS_ALIVE
@@ -72,6 +74,12 @@ async def test_the_same_work_is_done_once_at_a_time_and_its_failure_is_nobodys()
     again = state.start("key", work)
     assert again is not first
     await asyncio.wait([again])
+
+
+def test_its_sockets_notice_a_peer_that_has_vanished() -> None:
+    with _loops._open_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))) as opened:
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
 
 
 def test_background_work_ends_with_its_loop() -> None:
