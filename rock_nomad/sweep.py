@@ -39,6 +39,7 @@ class Cause(Enum):
 
     STARTUP = "it did not start within its startup timeout"
     NODE_LOST = "its node has been gone for too long"
+    REPLACED = "its node was lost before it started, and nomad would start it anew"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +67,12 @@ def overdue(snapshot: Snapshot) -> list[Overdue]:
 
 def _cause(job: Row, allocations: Sequence[Row], now: float, profile: ClusterProfile) -> Cause | None:
     life = Life.from_rows(job, allocations, [])
+    place = life.allocation
+    if place is not None and place.client_status == "lost" and not life.job.is_stopped and life.job.status != "dead":
+        # It has been called ended, so it must not come back.
+        return Cause.REPLACED
     if life.is_over:
         return None
-    place = life.allocation
     if place is None or place.client_status == "pending":
         deadline = life.startup_deadline
         return Cause.STARTUP if deadline is not None and now > deadline else None

@@ -68,7 +68,13 @@ def test_a_task_that_never_starts_is_overdue_as_well() -> None:
     assert _causes(_job(Status="running"), [_allocation("pending")], after=181) == [Cause.STARTUP]
 
 
-@pytest.mark.parametrize("status", ["running", "complete", "failed", "lost"])
+def test_what_was_lost_before_it_started_does_not_come_back() -> None:
+    assert _causes(_job(), [_allocation("lost")], after=1) == [Cause.REPLACED]
+    assert _causes(_job(), [_allocation("lost"), _allocation("pending", index=12)], after=1) == []
+    assert _causes(_job(Status="dead"), [_allocation("lost")], after=1) == []
+
+
+@pytest.mark.parametrize("status", ["running", "complete", "failed"])
 def test_what_has_started_is_never_overdue_to_start(status: str) -> None:
     assert _causes(_job(Status="running"), [_allocation(status)], after=9_999) == []
 
