@@ -89,6 +89,7 @@ class Sweep:
     def __init__(self, nomad: Nomad, profile: ClusterProfile, answers: Answers) -> None:
         self._nomad, self._profile, self._answers = nomad, profile, answers
         self._ended: set[str] | None = None
+        self._cut_off: set[str] = set()
         self.ends: Counter[str] = Counter()
         """How many ended for which reason, since this replica started."""
 
@@ -110,6 +111,7 @@ class Sweep:
         snapshot = await take_snapshot(self._nomad, self._profile)
         # In a thread, so that thousands of sandboxes do not hold up everybody's actions.
         late = await asyncio.to_thread(overdue, snapshot)
+        self._cut_off &= {each.sandbox_id for each in late}
         gate = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as ends:
             for each in late:
@@ -136,10 +138,12 @@ class Sweep:
         now = Snapshot(profile=self._profile, jobs=[job.data], allocations=allocations, now=job.date)
         if listed not in overdue(now):
             return False
-        if listed.cause is Cause.NODE_LOST and await self._answers(listed.tenant, listed.sandbox_id):
+        if listed.cause is not Cause.NODE_LOST or not await self._answers(listed.tenant, listed.sandbox_id):
+            return True
+        if listed.sandbox_id not in self._cut_off:
+            self._cut_off.add(listed.sandbox_id)
             log.warning("sandbox %s lives on, cut off from nomad: its node is disconnected", listed.sandbox_id)
-            return False
-        return True
+        return False
 
     async def _record(self, snapshot: Snapshot) -> None:
         """Say of each sandbox once that, and why, it ended: Nomad forgets it after some hours.

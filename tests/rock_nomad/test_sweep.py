@@ -159,6 +159,14 @@ async def test_a_sandbox_on_a_lost_node_is_ended_only_if_its_rocklet_is_silent(
     assert nomad.stopped == stopped
 
 
+async def test_a_sandbox_that_lives_on_cut_off_is_mentioned_once(caplog: pytest.LogCaptureFixture) -> None:
+    nomad = _Nomad(_job(Status="running"), [_allocation("unknown")], now=BEGUN + 301)
+    sweep = Sweep(nomad, PROFILE, _answers)  # type: ignore[arg-type]
+    for _ in range(3):
+        await sweep.sweep()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 async def test_what_was_placed_between_listing_and_acting_is_not_ended() -> None:
     nomad = _Nomad(_job(), [], now=BEGUN + 181)
 
