@@ -141,7 +141,9 @@ def _real(folder: Path) -> Iterator[Cluster]:
         stack.enter_context(_agent("consul", "-config-file", folder, "consul"))
         stack.enter_context(_agent("nomad", "-config", folder, "server"))
         _wait_until(lambda: bool(call("GET", f"{nomad}/v1/operator/keyring/keys", None, {}).data))
+        stack.callback(_kill_left_over, folder)
         client = stack.enter_context(_agent("nomad", "-config", folder, "client"))
+        stack.callback(_kill_session, client.pid)
         cluster = Cluster("real", nomad, consul, "", client.pid)
         _wait_until(lambda: any(node["Status"] == "ready" for node in cluster.nomad("GET", "/v1/nodes").data))
         try:
@@ -204,6 +206,27 @@ def _agent(program: str, option: str, folder: Path, name: str) -> Iterator[subpr
     finally:
         process.send_signal(signal.SIGTERM)
         _wait_or_kill(process)
+
+
+def _kill_session(session: int) -> None:
+    """A client's log processes share its session and may outlive it."""
+    for entry in _processes():
+        with contextlib.suppress(OSError, ValueError):
+            if os.getsid(entry) == session and entry != session:
+                os.kill(entry, signal.SIGKILL)
+
+
+def _kill_left_over(folder: Path) -> None:
+    """Tasks of a client that was killed live on, each in a session of its own; they name their directory."""
+    for entry in _processes():
+        with contextlib.suppress(OSError):
+            said = Path(f"/proc/{entry}/cmdline").read_bytes() + Path(f"/proc/{entry}/environ").read_bytes()
+            if f"{folder}/client/alloc".encode() in said:
+                os.kill(entry, signal.SIGKILL)
+
+
+def _processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
 def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:

@@ -25,32 +25,40 @@ class ConsulApi:
         handlers: dict[str, Handler] = {route.name: getattr(self, f"_{route.name}") for route in CONSUL_ROUTES}
         return build_application(CONSUL_ROUTES, handlers, CONSUL_COMMON)
 
-    def _may_read(self, request: web.Request) -> bool:
-        given = request.headers.get("X-Consul-Token", "").encode()
-        return hmac.compare_digest(given, self._token)
+    def _is_known(self, request: web.Request) -> bool:
+        """Whether a request has the token; False if it has none.
+
+        Raises Refused: it has another.  Source: seen on Consul 1.8.7 with ACLs and a default policy of deny.
+        """
+        given = request.headers.get("X-Consul-Token", "")
+        if given and not hmac.compare_digest(given.encode(), self._token):
+            raise Refused(403, "ACL not found")
+        return bool(given)
 
     def _require(self, request: web.Request) -> None:
-        if not self._may_read(request):
+        if not self._is_known(request):
             raise Refused(403, "Permission denied")
 
     async def _get_health(self, request: web.Request) -> web.Response:
         name, catalog = request.match_info["name"], self._catalog
-        if not self._may_read(request):
+        if not self._is_known(request):
             return self._reply([], 1)  # as Consul: no permission looks like no service
         await self._block(request, ("service", name), lambda: catalog.service_index(name))
         rows = catalog.health(name, passing=_has_flag(request, "passing"))
         return self._reply(rows, catalog.service_index(name))
 
     async def _list_services(self, request: web.Request) -> web.Response:
-        if not self._may_read(request):
+        if not self._is_known(request):
             return self._reply({}, 1)
         await self._block(request, "services", self._catalog.services_index)
         return self._reply(self._catalog.services(), self._catalog.services_index())
 
     async def _get_key(self, request: web.Request) -> web.Response:
-        self._require(request)
         key, catalog = request.match_info["key"], self._catalog
         is_listing, is_recursive = _has_flag(request, "keys"), _has_flag(request, "recurse")
+        if (is_listing or is_recursive) and not self._is_known(request):
+            return web.Response(status=404, headers=self._headers(1))
+        self._require(request)
 
         def find() -> tuple[int, Sequence[object]]:
             if is_listing:

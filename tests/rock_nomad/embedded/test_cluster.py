@@ -115,7 +115,9 @@ def test_the_end_of_a_task_is_the_end_of_its_daemons(embedded: Cluster, new_id: 
 def test_a_signal_ends_the_agent_and_its_tasks(new_id: NewId, number: signal.Signals) -> None:
     job_id = new_id("term")
     with run_cluster("embedded") as cluster:
-        register(cluster, shell_job(job_id, "trap '' INT; sleep 600 & wait", memory=20))
+        job = shell_job(job_id, "trap '' INT; sleep 600 & wait; sleep 600")
+        job["TaskGroups"][0]["Tasks"][0]["KillTimeout"] = 300_000_000
+        register(cluster, job)
         alloc_id = wait_status(cluster, job_id, "running")[0]["ID"]
         os.kill(cluster.process_id, number)
         wait_until_none(alloc_id, timeout=15.0)
@@ -256,8 +258,6 @@ def test_a_job_beyond_the_imitation_is_501_and_named(embedded: Cluster, new_id: 
 def test_nothing_is_answered_without_the_token(embedded: Cluster, token: str) -> None:
     nomad = call("GET", f"{embedded.nomad_url}/v1/jobs", None, {"X-Nomad-Token": token})
     assert (nomad.status, nomad.data) == (403, "Permission denied")
-    read = call("GET", f"{embedded.consul_url}/v1/health/service/consul", None, {"X-Consul-Token": token})
-    assert (read.status, read.data) == (200, [])
     written = call("PUT", f"{embedded.consul_url}/v1/kv/x", b"y", {"X-Consul-Token": token})
     assert written.status == 403
     assert call("GET", f"{embedded.nomad_url}/v1/status/leader", None, {}).status == 200

@@ -51,10 +51,17 @@ async def test_keys_may_hold_slashes_and_values_any_byte(client: Client) -> None
     assert await (await client.delete("/v1/kv/a/?recurse")).json() is True
 
 
-async def test_a_foreign_token_sees_no_service_and_may_touch_no_key(client: Client, catalog: Catalog) -> None:
+async def test_without_a_token_there_is_no_service_and_a_foreign_one_is_refused(
+    client: Client, catalog: Catalog
+) -> None:
     catalog.register(Instance("i", "svc", "127.0.0.1", 1))
-    foreign = {"X-Consul-Token": "other"}
+    nobody, foreign = {"X-Consul-Token": ""}, {"X-Consul-Token": "other"}
     for path, empty in (("/v1/health/service/svc", []), ("/v1/catalog/services", {})):
-        assert await (await client.get(path, headers=foreign)).json() == empty
-    for method, path in (("GET", "/v1/kv/a"), ("PUT", "/v1/kv/a"), ("DELETE", "/v1/kv/a"), ("GET", "/v1/agent/self")):
-        assert (await client.request(method, path, headers=foreign)).status == 403
+        assert await (await client.get(path, headers=nobody)).json() == empty
+        assert (await client.get(path, headers=foreign)).status == 403
+    assert (await client.get("/v1/kv/a?recurse", headers=nobody)).status == 404
+    calls = [(method, "/v1/kv/a") for method in ("GET", "PUT", "DELETE")]
+    for method, path in (*calls, ("GET", "/v1/agent/self")):
+        for headers, text in ((nobody, "Permission denied"), (foreign, "ACL not found")):
+            reply = await client.request(method, path, headers=headers)
+            assert (reply.status, await reply.text()) == (403, text)

@@ -263,7 +263,8 @@ def test_gpus_that_cannot_be_given_read_as_recorded(
         reply = stack.enter_context(registered(embedded, gpu_job(devices)))
         evaluation = wait_evaluation(embedded, reply["EvalID"])
         assert compare(recordings.load(recording), evaluation) == []
-    embedded.wait_for("/v1/allocations", lambda rows: all(row["ClientStatus"] == "complete" for row in rows))
+    live = ("pending", "running")
+    embedded.wait_for("/v1/allocations", lambda rows: all(row["ClientStatus"] not in live for row in rows))
 
 
 def test_what_is_asked_too_much_is_named(cluster: Cluster, new_id: NewId) -> None:
@@ -328,8 +329,9 @@ def test_the_event_stream_tells_a_life_as_recorded(cluster: Cluster, new_id: New
             seen += json.loads(stream.readline()).get("Events", [])
     names = [(event["Topic"], event["Type"]) for event in recorded if event["Topic"] != "Node"]
     assert unique([(event["Topic"], event["Type"]) for event in seen])[: len(names)] == unique(names)
-    # The recorded job had a service and another driver.
+    # The recorded job had a service and another driver; a client may report before its task has started.
     ours = frozenset({"Config", "Services", "Constraints", "Type", "Status", "TaskStates"})
+    ours |= {"ClientStatus", "ClientDescription"}
     first_seen, first_recorded = first_of_each(seen), first_of_each(recorded)
     for name in unique(names):
         assert compare(first_recorded[name], first_seen[name], ignore=ours) == []
