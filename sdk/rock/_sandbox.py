@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
+import secrets
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,7 @@ __all__ = ["Sandbox"]
 log = logging.getLogger(__name__)
 
 _CLEANUP_TIMEOUT = 5.0  # seconds
+_FIRST_OF_19_DIGITS = 10**18  # ROCK names temporary sessions so, after a clock; two callers must not meet in one
 _ROCK_PREFIX = "/apis/envs/sandbox/v1"
 
 
@@ -234,7 +235,7 @@ class Sandbox:
             raise InvalidParameterRockException(f"Unsupported arun mode: {mode}; this client knows 'normal'")
         if session is not None:
             return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
-        session = f"bash-{time.time_ns()}"
+        session = f"bash-{_FIRST_OF_19_DIGITS + secrets.randbelow(9 * _FIRST_OF_19_DIGITS)}"
         await self.create_session(CreateBashSessionRequest(session=session))
         try:
             return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))

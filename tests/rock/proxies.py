@@ -1,12 +1,14 @@
-"""A small HTTP proxy, as `HTTP_PROXY` may name one: it forwards requests, opens tunnels and remembers both."""
+"""What stands between a client and its server: an HTTP proxy, and a relay that loses connections when it is told to."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+_Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
@@ -36,6 +38,31 @@ class Proxy:
         await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
 
 
+@asynccontextmanager
+async def _listening(handle: _Handle) -> AsyncIterator[str]:
+    """A URL at which every connection is handled, and ended with the block."""
+    handling: set[asyncio.Task[None] | None] = set()
+
+    async def own(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handling.add(asyncio.current_task())
+        try:
+            await handle(reader, writer)
+        finally:
+            writer.transport.abort()
+            handling.discard(asyncio.current_task())
+
+    server = await asyncio.start_server(own, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.close()
+        tasks = [task for task in handling if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while piece := await reader.read(65536):
@@ -51,10 +78,38 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def run_proxy() -> AsyncIterator[Proxy]:
     """A proxy on a free port of loopback."""
     proxy = Proxy()
-    server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    proxy.url = f"http://{host}:{port}"
-    try:
+    async with _listening(proxy.handle) as proxy.url:
         yield proxy
-    finally:
-        server.close()
+
+
+@dataclass
+class Relay:
+    """A relay of bytes to one server; while it is `armed`, the next answer is lost with its connection."""
+
+    target: str
+    url: str = ""
+    armed: bool = False
+    lost: int = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relay one connection to its end."""
+        target = urlsplit(self.target)
+        upstream_reader, upstream_writer = await asyncio.open_connection(target.hostname, target.port)
+        await asyncio.gather(_pump(reader, upstream_writer), self._answer(upstream_reader, writer))
+
+    async def _answer(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await upstream.read(65536):
+            if self.armed:
+                self.armed, self.lost = False, self.lost + 1
+                writer.transport.abort()
+                return
+            writer.write(piece)
+        writer.close()
+
+
+@asynccontextmanager
+async def run_relay(target: str) -> AsyncIterator[Relay]:
+    """A relay on a free port of loopback."""
+    relay = Relay(target)
+    async with _listening(relay.handle) as relay.url:
+        yield relay

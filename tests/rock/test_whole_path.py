@@ -17,7 +17,9 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import pytest
 
 from rock._credentials import write_credentials
@@ -28,10 +30,12 @@ from rock._sandbox import Sandbox
 from rock._sandbox_config import SandboxConfig, SandboxGroupConfig
 from rock._sync import SyncSandbox
 from rock.errors import OutcomeUnknown, SandboxEnded, SandboxNotFound, StartFailed, Unauthorized
+from rock.wire.messages import Empty
+from rock.wire.operations import RESOLVE_ROCKLET
 from rock.wire.reasons import Reason
 from tests.cluster import run_cluster
 from tests.gateways import Gateway, start_gateway_process
-from tests.rock.proxies import run_proxy
+from tests.rock.proxies import run_proxy, run_relay
 from tests.rock.servers import in_thread
 
 pytestmark = pytest.mark.slow  # real processes throughout
@@ -202,6 +206,22 @@ async def test_a_killed_rocklet_leaves_the_outcome_of_its_command_unknown() -> N
         await sandbox.arun(f"kill -9 {pid}; sleep 3600", session="work")
     assert caught.value.details["executed"] == "unknown"
     await sandbox.stop()
+
+
+@pytest.mark.parametrize("direct", ["always", "never"])
+async def test_a_command_whose_answer_is_lost_runs_once(
+    gateway: Gateway, direct: Literal["always", "never"], tmp_path: Path
+) -> None:
+    async with run_relay(gateway.url) as to_gateway, Sandbox(small(base_url=to_gateway.url, direct=direct)) as sandbox:
+        endpoint = await sandbox._gateway.call(RESOLVE_ROCKLET, Empty(), sandbox_id=sandbox.sandbox_id or "")
+        async with run_relay(endpoint.url) as to_rocklet:
+            sandbox._rocklet.learn(msgspec.structs.replace(endpoint, url=to_rocklet.url))
+            relay = to_rocklet if direct == "always" else to_gateway
+            relay.armed = True
+            ran = await sandbox.execute(Command(command=f"echo run >> {tmp_path}/counter; wc -l < {tmp_path}/counter"))
+    assert relay.lost == 1
+    assert ran.stdout == "1\n"
+    assert (tmp_path / "counter").read_text() == "run\n"
 
 
 async def test_a_group_starts_and_stops() -> None:
