@@ -56,9 +56,18 @@ def test_no_module_outgrows_its_cap(package: str, path: Path) -> None:
     assert len(_source(package, path).splitlines()) <= 600
 
 
+def _code_lines(source: str) -> int:
+    """Lines that do something: neither blank, nor comment, nor docstring, of which STYLE wants many."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented) and ast.get_docstring(node))
+    said = {line for node in nodes for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)}
+    lines = enumerate(source.splitlines(), 1)
+    return sum(number not in said and not re.match(r"\s*(#|$)", line) for number, line in lines)
+
+
 def test_the_embedded_cluster_stays_small() -> None:
     folder = ROOT / "rock_nomad" / "embedded"
-    lines = sum(len(path.read_text().splitlines()) for path in folder.rglob("*.py") if "drivers" not in path.parts)
+    lines = sum(_code_lines(path.read_text()) for path in folder.rglob("*.py") if "drivers" not in path.parts)
     assert lines <= 2500
 
 
