@@ -20,6 +20,9 @@ _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Port = Annotated[int, Meta(ge=0, le=65535)]
 _ForwardedPort = Annotated[int, Meta(ge=1, le=65535)]
 
+_DEVICE_VARIABLES = ("NVIDIA_", "CUDA_")
+"""How the names begin by which a node's device plugin tells a task the devices it has been given."""
+
 
 class BadSetting(Exception):
     """A variable or an argument is missing or wrong; the message names it and says what would do."""
@@ -44,13 +47,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The ports that may be forwarded to; empty: every port from 1024."""
     home: str = "/"
     """Where commands start."""
+    owns_home: bool = False
+    """Whether that is also the sandbox's home directory; otherwise it is the one in /etc/passwd."""
 
 
-def read_settings(environ: Mapping[str, str], arguments: Sequence[str]) -> Settings:
+def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Settings:
     """The settings that a job gives: `ROCKLET_*` variables, and `--host` and `--port`, which win.
 
-    Raises BadSetting.
+    `environ` is the process's own if it is not given.  Raises BadSetting.
     """
+    environ = os.environ if environ is None else environ
     options = _read_options(arguments)
     port = options.get("--port") or environ.get("ROCKLET_PORT")
     if port is None:
@@ -67,9 +73,13 @@ def read_settings(environ: Mapping[str, str], arguments: Sequence[str]) -> Setti
         idle_timeout=read.optional("ROCKLET_IDLE_TIMEOUT", Seconds, "seconds, more than 0", DEFAULT_IDLE_TIMEOUT),
         max_lifetime=read.optional("ROCKLET_MAX_LIFETIME", Seconds, "seconds, more than 0", DEFAULT_MAX_LIFETIME),
         lease=read.optional("ROCKLET_LEASE", Seconds, "seconds, more than 0", None),
-        env=read.json("ROCKLET_ENV", dict[EnvName, EnvValue], "a JSON object of names and texts", {}),
+        env={
+            **{name: value for name, value in environ.items() if name.startswith(_DEVICE_VARIABLES)},
+            **read.json("ROCKLET_ENV", dict[EnvName, EnvValue], "a JSON object of names and texts", {}),
+        },
         ports=read.json("ROCKLET_PORTS", list[_ForwardedPort], "a JSON list of port numbers", []),
         home=home,
+        owns_home="ROCKLET_HOME" in environ,
     )
 
 

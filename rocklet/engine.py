@@ -11,7 +11,9 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from rock.wire.errors import FileNotFound, InvalidRequest, LimitReached, SessionExists, SessionNotFound
 from rock.wire.messages import (
@@ -49,6 +51,8 @@ from rocklet.sessions.bash import BashSession, ShellStart
 from rocklet.surroundings import absolute, plan_surroundings
 
 __all__ = ["Engine"]
+
+_FileRequest = TypeVar("_FileRequest", ReadFileRequest, WriteFileRequest, UploadRequest, DownloadRequest)
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +186,7 @@ class Engine:
 
     def _plan_shell(self, request: CreateSessionRequest) -> ShellStart:
         for source in request.startup_source:
-            if not os.path.isfile(absolute(source, "startup_source")):
+            if not os.path.isfile(absolute(source, "startup_source", self._settings)):
                 raise FileNotFound(f"startup_source names {source}, which is no file", details={"path": source})
         return ShellStart(
             surroundings=plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env),
@@ -227,17 +231,21 @@ class Engine:
         surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env)
         return await execute(request, call, self._children, surroundings)
 
+    def _located(self, request: _FileRequest) -> _FileRequest:
+        """The request with its path made absolute."""
+        return msgspec.structs.replace(request, path=absolute(request.path, "path", self._settings))
+
     async def read_file(self, request: ReadFileRequest, call: Call) -> FileContent:
         """Read a text."""
-        return await asyncio.to_thread(files.read_text, request)
+        return await asyncio.to_thread(files.read_text, self._located(request))
 
     async def write_file(self, request: WriteFileRequest, call: Call) -> FileFacts:
         """Replace a file by a text."""
-        return await asyncio.to_thread(files.write_text, request)
+        return await asyncio.to_thread(files.write_text, self._located(request))
 
     async def upload(self, request: UploadRequest, call: Call, chunks: AsyncIterator[bytes]) -> FileFacts:
         """Replace a file by a stream of bytes; a stream that breaks off leaves nothing."""
-        replacement = await asyncio.to_thread(files.Replacement, request.path, request.mode)
+        replacement = await asyncio.to_thread(files.Replacement, self._located(request).path, request.mode)
         try:
             async for chunk in chunks:
                 await asyncio.to_thread(replacement.write, chunk)
@@ -247,4 +255,4 @@ class Engine:
 
     async def download(self, request: DownloadRequest, call: Call) -> files.Download:
         """Open a file, or a part of it, to be read."""
-        return await asyncio.to_thread(files.open_download, request)
+        return await asyncio.to_thread(files.open_download, self._located(request))

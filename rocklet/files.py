@@ -1,4 +1,4 @@
-"""Files: whole texts, and streams of bytes.  Every function here blocks; the engine calls them in threads."""
+"""Files by their absolute paths: whole texts, and streams of bytes.  All of it blocks; the engine uses threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from rock.wire.messages import (
     ReadFileRequest,
     WriteFileRequest,
 )
-from rocklet.surroundings import absolute
 
 __all__ = ["Download", "Replacement", "open_download", "read_text", "write_text"]
 
@@ -69,11 +68,10 @@ def write_text(request: WriteFileRequest) -> FileFacts:
 class Replacement:
     """A file that takes another's place in one step, when it is committed; until then, and otherwise, nothing changes.
 
-    Raises FileAccess, InvalidRequest (relative path).
+    Raises FileAccess.
     """
 
     def __init__(self, path: str, mode: int | None) -> None:
-        absolute(path, "path")
         self._path = path
         self._size = 0
         self._digest = hashlib.sha256()
@@ -183,7 +181,6 @@ def _digest_of(file: BinaryIO, offset: int, length: int) -> str:
 
 def _open_regular(path: str) -> BinaryIO:
     """A regular file, open for reading.  O_NONBLOCK: a FIFO without a writer would hold the thread for ever."""
-    absolute(path, "path")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):

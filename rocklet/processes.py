@@ -9,18 +9,20 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from rock.wire.errors import CommandFailed
 from rocklet.memory import OomCounter
 from rocklet.surroundings import Surroundings
 
-__all__ = ["Child", "Children", "group_members", "signal_group", "signal_process"]
+__all__ = ["Child", "Children", "group_members", "is_newborn", "signal_group", "signal_process"]
 
 log = logging.getLogger(__name__)
 
 _OOM_SCORE_ADJ = b"1000"  # of commands: the kernel takes one of them before it takes the rocklet
 _KILL_ROUNDS = 100  # sweeps over /proc until nothing is left that could have forked meanwhile
+_NEWBORN = 0.05  # seconds; the kernel tells a process's beginning to a hundredth
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -152,6 +154,16 @@ def signal_process(pid: int, number: int) -> None:
     """Send a signal to a process, if it is still there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
+
+
+def is_newborn(pid: int) -> bool:
+    """Whether a process began so short a while ago that it may still have its parent's signal handlers."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return False
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began < _NEWBORN
 
 
 def group_members(group: int) -> list[int]:

@@ -48,26 +48,29 @@ def plan_surroundings(
     return Surroundings(
         env={
             "PATH": _PATH,
-            "HOME": shown.home,
+            "HOME": shown.home if account or not settings.owns_home else settings.home,
             "USER": shown.name,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             **settings.env,
             **env,
         },
-        cwd=settings.home if cwd is None else absolute(cwd, "cwd"),
+        cwd=settings.home if cwd is None else absolute(cwd, "cwd", settings),
         account=account,
     )
 
 
-def absolute(path: str, field: str) -> str:
-    """The path as it is.
+def absolute(path: str, field: str, settings: Settings) -> str:
+    """The path, with `~/` as commands of the sandbox mean it.
 
     Raises InvalidRequest: it is relative.
     """
+    if path.startswith("~/"):
+        home = settings.home if settings.owns_home else _own_account().home
+        return os.path.join(home, path[2:])
     if not path.startswith("/"):
         raise InvalidRequest(
-            f"{field} is {path!r}; it must be absolute, such as /tmp/{path}",
+            f"{field} is {path!r}; it must be absolute, such as /tmp/{path}, or begin with ~/",
             details={"field": field, "value": path, "expected": "an absolute path"},
         )
     return path

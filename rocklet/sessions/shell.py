@@ -28,7 +28,7 @@ import msgspec
 
 from rock.wire.errors import CommandFailed
 from rocklet.descriptors import Inlet, Outlet
-from rocklet.processes import Child, Children, group_members, signal_group, signal_process
+from rocklet.processes import Child, Children, group_members, is_newborn, signal_group, signal_process
 from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.pty import Terminal
 from rocklet.surroundings import Surroundings
@@ -39,6 +39,7 @@ _IDLE_OUTPUT = 2**20  # bytes kept of what background jobs print between command
 _MARK_SIZE = 64  # bytes; a line that is longer is none
 _SETTLE_TIMEOUT = 2.0  # seconds for the kernel to pass on what was printed; it takes microseconds
 _KILL_GRACE = 0.2  # seconds from the kill of a command to that of its shell
+_LOOK_AGAIN = 0.05  # seconds after which a Ctrl-C may have missed what is in the foreground now
 _RESYNC_TIMEOUT = 0.1  # seconds until a mark that an interrupt may have swallowed is sent again
 _RESYNC_TRIES = 5
 
@@ -203,15 +204,33 @@ class Shell:
     async def stop(self, grace: float) -> None:
         """End the command that runs: Ctrl-C, after `grace` seconds a kill of what is in the foreground, then of all."""
         finished = self.finished
-        for press, patience in ((self._interrupt, grace), (self._kill_foreground, _KILL_GRACE), (self._kill, 0.0)):
-            press()
-            await asyncio.wait((finished, self.ended), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        await self._press_ctrl_c(grace)
+        for kill, patience in ((self._kill_foreground, _KILL_GRACE), (self._kill, None)):
             if finished.done() or self.ended.done():
                 break
-        else:
-            await self.ended
+            kill()
+            await asyncio.wait((finished, self.ended), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not self.ended.done():
             await self._resync(finished)
+
+    async def _press_ctrl_c(self, grace: float) -> None:
+        """Press Ctrl-C; again when what is in the foreground by then may not have heard.
+
+        A press that comes while bash forks a command is heard by neither: bash leaves it to the command, which does not
+        have its own handlers yet.
+        """
+        loop = asyncio.get_running_loop()
+        deadline, told = loop.time() + grace, -1
+        while not (self.finished.done() or self.ended.done()):
+            foreground = self._terminal.foreground()
+            if foreground != told:
+                told = -1 if is_newborn(foreground) else foreground
+                self._interrupt()
+            left = deadline - loop.time()
+            if left <= 0:
+                return
+            ends = (self.finished, self.ended)
+            await asyncio.wait(ends, timeout=min(left, _LOOK_AGAIN), return_when=asyncio.FIRST_COMPLETED)
 
     async def _resync(self, finished: asyncio.Future[int]) -> None:
         """See to it that an interrupt which came late does not hit the next command.
