@@ -77,8 +77,7 @@ class Sandbox:
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.config = config or SandboxConfig()
-        key = self.config.api_key or self.config.__dict__.get("xrl_authorization")  # reading it as a field would warn
-        self._gateway = Gateway(find_gateway(self.config.base_url, key), self.config.extra_headers)
+        self._gateway = self._find_gateway(self.config.base_url)
         self._sandbox_id: str | None = None
         self._host_name: str | None = None
         self._host_ip: str | None = None
@@ -116,8 +115,7 @@ class Sandbox:
 
     @url.setter
     def url(self, url: str) -> None:
-        address = find_gateway(url.rstrip("/").removesuffix(_ROCK_PREFIX), self._gateway.address.api_key)
-        self._gateway = Gateway(address, self.config.extra_headers)
+        self._gateway = self._find_gateway(url.rstrip("/").removesuffix(_ROCK_PREFIX))
         if self._sandbox_id is not None:
             self._connection = Connection(self._gateway, self._sandbox_id, self.config.direct)
 
@@ -329,6 +327,10 @@ class Sandbox:
         return DownloadFileResponse(success=True, message=f"{size} bytes")
 
     # ------------------------------------------------------------------------------------------------------- state
+
+    def _find_gateway(self, base_url: str) -> Gateway:
+        key = self.config.api_key or self.config.__dict__.get("xrl_authorization")  # reading it as a field would warn
+        return Gateway(find_gateway(base_url, key), self.config.extra_headers)
 
     @property
     def _rocklet(self) -> Connection:

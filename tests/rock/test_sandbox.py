@@ -10,6 +10,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from rock._credentials import write_credentials
 from rock._requests import (
     BashAction,
     CloseBashSessionRequest,
@@ -263,3 +264,17 @@ async def test_setting_the_url_moves_later_calls_to_another_gateway(
         sandbox.url = f"{other.url}/apis/envs/sandbox/v1"
         assert (await sandbox.arun("echo hi")).output == "hi"
     assert [seen.operation for seen in other.seen] == [RESOLVE_ROCKLET]
+
+
+async def test_a_key_from_the_credentials_file_does_not_move_to_another_gateway(
+    gateway: WireServer, tmp_path: Path
+) -> None:
+    write_credentials(tmp_path / "credentials.json", gateway.url, "secret")
+    sandbox = Sandbox(SandboxConfig(direct="never"))
+    await sandbox.attach("s1")
+    async with serve(WireServer(is_gateway=True, token=None)) as other:
+        other.always(GET_SANDBOX, SandboxNotFound("not here"))
+        sandbox.url = other.url
+        with pytest.raises(SandboxNotFound):
+            await sandbox.get_status()
+    assert "Authorization" not in other.seen[0].headers
