@@ -37,6 +37,7 @@ from rock_nomad.sweep import Sweep
 __all__ = ["open_gateway", "run_gateway", "serve_gateway", "write_log"]
 
 SHUTDOWN_TIMEOUT = 5.0  # seconds for calls that are still served; their clients go on at another replica
+MAX_LINE = 64 * 1024  # bytes of a request's first line: a path of 4,096 characters is nine times as long in a URL
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,12 @@ async def serve_gateway(config: GatewayConfig) -> AsyncIterator[str]:
     async with open_gateway(config) as app:
         # A client that goes away cancels its handler, which closes the way to the rocklet.
         runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT, handle_signals=False
+            app,
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_TIMEOUT,
+            handle_signals=False,
+            max_line_size=MAX_LINE,
         )
         await runner.setup()
         try:

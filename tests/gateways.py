@@ -29,7 +29,16 @@ from rock_nomad.app import run_gateway, serve_gateway
 from rock_nomad.config import load_gateway_config
 from tests.cluster import Cluster
 
-__all__ = ["KEYS", "Gateway", "small", "start_gateway", "start_gateway_process", "stop_all", "write_config"]
+__all__ = [
+    "KEYS",
+    "Gateway",
+    "small",
+    "start_gateway",
+    "start_gateway_process",
+    "stop_all",
+    "wait_until_listed",
+    "write_config",
+]
 
 KEYS: Mapping[str, tuple[str, str]] = {
     "key-a": ("team-a", "user"),
@@ -106,6 +115,12 @@ async def stop_all(gateway: Gateway) -> None:
         for each in listed.sandboxes:
             if each.state is not State.STOPPED:
                 stops.create_task(gateway.call(STOP_SANDBOX, sandbox_id=each.sandbox_id, key="key-op"))
+
+
+async def wait_until_listed(cluster: Cluster, sandbox_id: str) -> None:
+    """Wait until Nomad, too, says that a sandbox runs: its rocklet answers earlier than that."""
+    path = f"/v1/job/sbx-{sandbox_id}/allocations"
+    await asyncio.to_thread(cluster.wait_for, path, lambda rows: rows[0]["ClientStatus"] == "running")
 
 
 def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noqa: ANN401 - YAML's values

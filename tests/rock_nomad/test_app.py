@@ -23,7 +23,7 @@ from rock.wire.reasons import Reason
 from rock_nomad.app import open_gateway, serve_gateway
 from rock_nomad.config import ConfigError, load_gateway_config
 from tests.cluster import Cluster, run_cluster
-from tests.gateways import Gateway, start_gateway, start_gateway_process, write_config
+from tests.gateways import Gateway, start_gateway, start_gateway_process, wait_until_listed, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,7 @@ async def test_commands_outlive_a_gateway_that_is_killed_and_the_next_one_knows_
     name = _name()
     async with start_gateway_process(cluster, name=name) as gateway:
         running = await gateway.create()
+        await wait_until_listed(cluster, running.sandbox_id)
         stopped = await gateway.create()
         queued = await gateway.create(cpus=0.99 * gateway.cpus, hold=0)
         await gateway.call(STOP_SANDBOX, sandbox_id=stopped.sandbox_id)

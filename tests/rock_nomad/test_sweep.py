@@ -13,7 +13,7 @@ from rock_nomad.nomad import Answer
 from rock_nomad.snapshot import Snapshot
 from rock_nomad.sweep import Cause, Sweep, overdue
 from tests.cluster import run_cluster
-from tests.gateways import start_gateway, start_gateway_process
+from tests.gateways import start_gateway, start_gateway_process, wait_until_listed
 
 PROFILE = ClusterProfile(name="here", node_lost_after=300)
 BEGUN = 1_000.0  # unix seconds
@@ -196,7 +196,8 @@ async def test_a_create_that_outlives_every_gateway_is_ended_in_time_by_a_new_on
     name = f"t{secrets.token_hex(4)}"
     with run_cluster("embedded") as cluster:
         async with start_gateway_process(cluster, name=name) as gateway:
-            await gateway.create(cpus=0.6 * gateway.cpus)
+            running = await gateway.create(cpus=0.6 * gateway.cpus)
+            await wait_until_listed(cluster, running.sandbox_id)
             queued = await gateway.create(cpus=0.6 * gateway.cpus, startup_timeout=3.0, hold=0)
             assert queued.state is State.PENDING
             assert gateway.process is not None

@@ -11,7 +11,8 @@ from rock.wire.reasons import Reason
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.listing import page_of
 from rock_nomad.snapshot import Snapshot
-from tests.gateways import Gateway
+from tests.cluster import Cluster
+from tests.gateways import Gateway, wait_until_listed
 
 
 def _job(number: int, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -71,8 +72,9 @@ def test_a_label_or_cursor_that_is_none_is_named(request_: dict[str, Any]) -> No
 
 
 @pytest.mark.slow
-async def test_a_list_says_by_nomads_word_what_runs_waits_and_has_ended(gateway: Gateway) -> None:
+async def test_a_list_says_by_nomads_word_what_runs_waits_and_has_ended(cluster: Cluster, gateway: Gateway) -> None:
     running = await gateway.create(cpus=0.6 * gateway.cpus, labels={"a": "1"})
+    await wait_until_listed(cluster, running.sandbox_id)
     waiting = await gateway.create(cpus=0.6 * gateway.cpus, hold=0)
     listed = await gateway.call(LIST_SANDBOXES)
     assert [(each.sandbox_id, each.state) for each in listed.sandboxes] == [

@@ -99,10 +99,12 @@ async def test_a_bad_create_names_field_value_and_remedy(gateway: Gateway, body:
         ("/v1/sandboxes/%2e%2e%2fx", {}, "invalid_request"),
         ("/v1/sandboxes/unknown", {}, "sandbox_not_found"),
         ("/v1/sandboxes/unknown/sessions", {}, "sandbox_not_found"),
+        (f"/v1/sandboxes/unknown/files?path={'%E2%82%AC' * 4096}", {}, "sandbox_not_found"),
         ("/v1/sandboxes?limit=0", {}, "invalid_request"),
         ("/v1/sandboxes?limit=1&limit=2", {}, "invalid_request"),
         ("/v1/sandboxes?colour=red", {}, "invalid_request"),
     ],
+    ids=lambda part: str(part)[:40],
 )
 async def test_a_bad_question_is_typed(gateway: Gateway, path: str, headers: dict[str, str], code: str) -> None:
     error = await _send(gateway, "GET", path, **headers)
