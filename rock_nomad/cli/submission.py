@@ -112,7 +112,8 @@ async def _run(connection: Connection, step: Run, name: str) -> None:
     out.print(f"{name} $ {step.run}", style="bold", markup=False)
     run = m.RunRequest(command=step.run, session=_SESSION, timeout=step.timeout)
     seen = await connection.call(op.RUN_IN_SESSION, run)
-    out.print(seen.output, end="" if seen.output.endswith("\n") else "\n", markup=False)
+    if seen.output:
+        out.print(seen.output, end="" if seen.output.endswith("\n") else "\n", markup=False)
     ended = f"exit {seen.exit_code}" if seen.exit_code is not None else "no exit code"
     ended += f" ({seen.failure_reason})" if seen.failure_reason else ""
     say(f"{name}: {ended} ({seen.duration:.2f} s)")

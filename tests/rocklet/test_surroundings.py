@@ -38,7 +38,7 @@ def test_commands_see_the_devices_they_were_given_and_nothing_else_the_rocklet_w
         "NVIDIA_VISIBLE_DEVICES": "GPU-1,GPU-2",
         "NOMAD_TOKEN": "hunter2",
     }
-    planned = plan_surroundings(read_settings(environ, ["--port", "0"]), user=None, cwd=None, env={})
+    planned = plan_surroundings(read_settings(["--port", "0"], environ), user=None, cwd=None, env={})
     assert planned.env["NVIDIA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
     assert not {DIGEST, "hunter2"} & set(planned.env.values())
 
