@@ -145,11 +145,17 @@ def _real(folder: Path) -> Iterator[Cluster]:
         client = stack.enter_context(_agent("nomad", "-config", folder, "client"))
         stack.callback(_kill_session, client.pid)
         cluster = Cluster("real", nomad, consul, "", client.pid)
-        _wait_until(lambda: any(node["Status"] == "ready" for node in cluster.nomad("GET", "/v1/nodes").data))
+        _wait_until(lambda: _has_ready_node(cluster))
         try:
             yield cluster
         finally:
             _stop_jobs(cluster)
+
+
+def _has_ready_node(cluster: Cluster) -> bool:
+    """Whether a node is ready and knows of Consul, which it may find later and jobs with services ask for."""
+    ready = [node["ID"] for node in cluster.nomad("GET", "/v1/nodes").data if node["Status"] == "ready"]
+    return any("consul.version" in cluster.nomad("GET", f"/v1/node/{one}").data["Attributes"] for one in ready)
 
 
 _PORT_NAMES = (

@@ -31,7 +31,8 @@ class Cgroups:
         for parent in self._parents:
             path = parent / task
             try:
-                path.mkdir(parents=True, exist_ok=True)
+                parent.mkdir(exist_ok=True)
+                path.mkdir(exist_ok=True)
                 made.append(str(path))
                 _limit(path, memory_mb)
             except OSError as error:
@@ -62,8 +63,9 @@ def _parents(name: str) -> list[Path]:
             continue
         if any((parent / file).exists() for files in _LIMITS.values() for file in files):
             found.append(parent)
-        else:
-            parent.rmdir()
+        # Made again with the first task, and removed with the last by its guard: an idle server that is killed leaves
+        # nothing here.
+        parent.rmdir()
     return found
 
 

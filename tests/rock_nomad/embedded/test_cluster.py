@@ -224,8 +224,10 @@ def test_a_log_is_bounded(embedded: Cluster, new_id: NewId) -> None:
 
 
 def test_a_task_that_takes_too_much_memory_is_killed_and_says_so(embedded: Cluster, new_id: NewId) -> None:
-    if not any(Path("/sys/fs/cgroup").glob("**/rock-nomad-embedded-*")):
-        pytest.skip("no cgroup can be made on this machine")
+    register(embedded, shell_job(probe := new_id("cgroup"), "exec sleep 600"))
+    wait_status(embedded, probe, "running")
+    if not any(Path("/sys/fs/cgroup").glob("**/rock-nomad-embedded-*/*/memory.*")):
+        pytest.skip("no memory cgroup can be made on this machine")
     job_id = new_id("oom")
     eat = {"command": "/usr/bin/env", "args": ["python3", "-c", "x = bytearray(400 * 2**20); print(len(x))"]}
     register(embedded, batch_job(job_id, "raw_exec", eat, memory=50))

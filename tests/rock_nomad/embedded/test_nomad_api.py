@@ -101,6 +101,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["ID", "TaskGroups", "Type", "Priority", "Meta"]), JSON))
 def test_no_json_breaks_the_reading_of_a_job(given_job: dict[str, Any]) -> None:
     try:
