@@ -54,7 +54,7 @@ async def test_its_end_is_the_end_of_all_that_commands_started(ending: str, tmp_
         await post(url, token, "/v1/sessions")
         # Each holds the FIFO open for writing: its end of file says that all are gone.
         stubborn = "(setsid sh -c 'trap \"\" TERM HUP; sleep 300 & sleep 300' &)"
-        daemons = f"exec 9>{fifo}; sleep 300 & {stubborn}; nohup sleep 300 &"
+        daemons = f"exec 9>{fifo}; sleep 300 & {stubborn}; nohup sleep 300 >/dev/null 2>&1 &"
         reader = asyncio.ensure_future(asyncio.to_thread(fifo.read_bytes))
         await post(url, token, "/v1/sessions/run", command=daemons)
         await post(url, token, "/v1/execute", command="setsid sleep 300 >/dev/null 2>&1 &")
