@@ -40,10 +40,11 @@ class Cgroups:
         return made
 
     def close(self) -> None:
-        """Remove the parents; the guards have removed the rest."""
+        """Remove what is left: guards remove their own, unless somebody killed them."""
         for parent in self._parents:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
+            for path in (*parent.glob("*/"), parent):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
 
 
 def _parents(name: str) -> list[Path]:

@@ -87,6 +87,7 @@ class Guard:
         try:
             self._start(order)
         except OSError as error:
+            _remove_cgroups(order["cgroups"])
             self._send({"failed": os.strerror(error.errno or 0)})
             return
         self._send({"started": self._leader})
@@ -96,10 +97,8 @@ class Guard:
             self._end_everything()
         self._drain()
         oom = _oom_kills(order["cgroups"]) > 0
+        _remove_cgroups(order["cgroups"])
         self._send({"exited": {**_exit_fields(self._status or 0), "oom": oom}})
-        for path in (*order["cgroups"], *{os.path.dirname(path) for path in order["cgroups"]}):
-            with contextlib.suppress(OSError):  # the parent still holds other tasks
-                os.rmdir(path)
 
     def _start(self, order: Order) -> None:
         pipes = {name: os.pipe() for name in ("stdout", "stderr")}
@@ -285,6 +284,12 @@ def _oom_kills(cgroups: list[str]) -> int:
                 counts = dict(line.split() for line in file)
                 return int(counts.get("oom_kill", 0))
     return 0
+
+
+def _remove_cgroups(cgroups: list[str]) -> None:
+    for path in (*cgroups, *{os.path.dirname(path) for path in cgroups}):
+        with contextlib.suppress(OSError):  # the parent may hold other tasks
+            os.rmdir(path)
 
 
 def keep(control: socket.socket) -> None:
