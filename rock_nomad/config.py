@@ -143,21 +143,22 @@ class _ApiKeys(_Model):
     keys: tuple[ApiKey, ...]
 
 
-def load_gateway_config(path: Path) -> GatewayConfig:
-    """The gateway's configuration, from YAML; paths in it are relative to the file.
+def load_gateway_config(path: Path | None, settings: Mapping[str, Any] | None = None) -> GatewayConfig:
+    """The gateway's configuration: a YAML file, or none, with the command line's settings laid over it.
 
-    Where the file names no token, `NOMAD_TOKEN` and `CONSUL_HTTP_TOKEN` are taken.
+    Paths are relative to the file.  Where no token is named, `NOMAD_TOKEN` and `CONSUL_HTTP_TOKEN` are taken.
 
     Raises ConfigError.
     """
-    config = _load(GatewayConfig, path)
+    source, given = path or Path("command line"), _read_yaml(path) if path else {}
+    config = _validate(GatewayConfig, source, _laid_over(given, settings or {}) if settings else given)
     return config.model_copy(
         update={
-            "nomad": _with_token(_resolved(config.nomad, path.parent), "NOMAD_TOKEN"),
-            "consul": _with_token(_resolved(config.consul, path.parent), "CONSUL_HTTP_TOKEN"),
-            "keys_file": path.parent / config.keys_file,
-            "secret_file": path.parent / config.secret_file,
-            "base_job_file": config.base_job_file and path.parent / config.base_job_file,
+            "nomad": _with_token(_resolved(config.nomad, source.parent), "NOMAD_TOKEN"),
+            "consul": _with_token(_resolved(config.consul, source.parent), "CONSUL_HTTP_TOKEN"),
+            "keys_file": source.parent / config.keys_file,
+            "secret_file": source.parent / config.secret_file,
+            "base_job_file": config.base_job_file and source.parent / config.base_job_file,
         }
     )
 
@@ -204,10 +205,27 @@ _A = TypeVar("_A", bound=AgentConfig)
 
 
 def _load(kind: type[_M], path: Path) -> _M:
+    return _validate(kind, path, _read_yaml(path))
+
+
+def _read_yaml(path: Path) -> Any:  # noqa: ANN401 - what a YAML file says
     try:
-        given = yaml.load(_read(path), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(_read(path), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
+
+
+def _laid_over(given: Any, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a YAML file says
+    """Settings over what a file says, key by key; a file that is no mapping is left for validation to name."""
+    if not isinstance(given, Mapping | None):
+        return given
+    merged = dict(given or {})
+    for key, value in settings.items():
+        merged[key] = _laid_over(merged.get(key), value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def _validate(kind: type[_M], path: Path, given: Any) -> _M:  # noqa: ANN401 - what a YAML file says
     try:
         # By way of JSON, where strict takes a list for a tuple and a text for a path, as a file has to write them.
         return kind.model_validate_json(json.dumps({} if given is None else given, default=str))

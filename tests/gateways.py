@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import sys
@@ -25,7 +24,7 @@ from rock.wire.errors import ErrorBody, from_body
 from rock.wire.messages import CreateSandboxRequest, SandboxStatus, State
 from rock.wire.operations import CREATE_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX, Operation
 from rock.wire.spec import SandboxSpec
-from rock_nomad.app import run_gateway, serve_gateway
+from rock_nomad.app import serve_gateway
 from rock_nomad.config import load_gateway_config
 from tests.cluster import Cluster
 
@@ -178,12 +177,12 @@ async def start_gateway_process(cluster: Cluster, **profile: Any) -> AsyncIterat
     with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
         path = write_config(Path(folder), cluster, **profile)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.gateways", str(path)), stdin=DEVNULL, stdout=PIPE
+            *(sys.executable, "-m", "rock_nomad", "gateway", "--config", str(path)), stdin=DEVNULL, stdout=PIPE
         )
         try:
             async with asyncio.timeout(_START_TIMEOUT), _client() as session:
                 assert process.stdout is not None
-                url = json.loads(await process.stdout.readline())["url"]
+                url = (await process.stdout.readline()).decode().split()[-1]
             async with _client() as session:
                 yield Gateway(url, "key-a", session, process=process)
         finally:
@@ -194,12 +193,3 @@ async def start_gateway_process(cluster: Cluster, **profile: Any) -> AsyncIterat
 
 def _client() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-
-
-async def _serve(path: Path) -> None:
-    """What a gateway's own process does; it says its address first."""
-    await run_gateway(load_gateway_config(path), on_listening=lambda url: print(json.dumps({"url": url}), flush=True))
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))

@@ -23,7 +23,7 @@ from rock._config import GatewayAddress, credentials_path
 from rock._credentials import read_credentials, write_credentials
 from rock._gateway import Gateway
 from rock.wire.errors import BadRequestRockError, ClusterUnavailable
-from rock_nomad.app import serve_gateway
+from rock_nomad.app import run_gateway, serve_gateway
 from rock_nomad.cli.options import request_files
 from rock_nomad.cli.output import say
 from rock_nomad.cli.ports import is_free, listener_of
@@ -85,28 +85,16 @@ async def gateway(
     secret_file: _Secret = None,
 ) -> None:
     """Serve sandboxes on a Nomad and a Consul; any number of replicas may run side by side."""
-    told = {"host": host, "port": port, "keys_file": keys, "secret_file": secret_file}
+    options = {"host": host, "port": port, "keys_file": _absolute(keys), "secret_file": _absolute(secret_file)}
     agents = {"nomad": {"url": nomad} if nomad else None, "consul": {"url": consul} if consul else None}
-    settings = {name: value for name, value in {**told, **agents}.items() if value is not None}
-    async with serve_gateway(_gateway_config(config, settings)) as url:
-        stopped = _watch_signals()
-        say(f"rock-nomad gateway {url}")
-        await stopped.wait()
+    settings = {name: value for name, value in {**options, **agents}.items() if value is not None}
+    told = load_gateway_config(config, settings)
+    await run_gateway(told, on_listening=lambda url: print(f"rock-nomad gateway {url}", flush=True))
 
 
-def _gateway_config(path: Path | None, settings: dict[str, Any]) -> GatewayConfig:
-    """A configuration file with the command line's settings laid over it."""
-    given = (yaml.safe_load(path.read_text()) or {}) if path else {}
-    for name, value in settings.items():
-        given[name] = {**given.get(name, {}), **value} if isinstance(value, dict) else _plain(value)
-    with tempfile.TemporaryDirectory() as folder:
-        merged = Path(folder) / "gateway.yaml"
-        merged.write_text(yaml.safe_dump(given))
-        return load_gateway_config(merged)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - an option's value
-    return str(value.absolute()) if isinstance(value, Path) else value
+def _absolute(path: Path | None) -> str | None:
+    """A path of the command line's, which is relative to where it was typed."""
+    return str(path.absolute()) if path else None
 
 
 def _check_port(port: int) -> None:

@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.clis import ROOT, clean_environment, rock_nomad, start_dev
+from tests.cluster import run_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +45,38 @@ def test_an_open_cluster_asks_this_machine_for_no_key(tmp_path: Path) -> None:
     with start_dev(tmp_path, "--open") as dev:
         without_key = {**dev.environment, "ROCK_BASE_URL": dev.url, "ROCK_CREDENTIALS_FILE": str(tmp_path / "none")}
         assert rock_nomad("ls", environment=without_key).returncode == 0
+
+
+def test_a_gateway_needs_nothing_but_what_the_command_line_says(tmp_path: Path) -> None:
+    with run_cluster("embedded") as cluster:
+        (tmp_path / "secret").write_text(os.urandom(32).hex())
+        key = {"name": "me", "sha256": hashlib.sha256(b"my-key").hexdigest()}
+        (tmp_path / "keys.yaml").write_text(json.dumps({"keys": [key]}))
+        environment = {**clean_environment(tmp_path), "NOMAD_TOKEN": cluster.token, "CONSUL_HTTP_TOKEN": cluster.token}
+        agents = ["--nomad", cluster.nomad_url, "--consul", cluster.consul_url]
+        files = ["--keys", "keys.yaml", "--secret-file", "secret"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "rock_nomad", "gateway", "--port", "0", *agents, *files],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            ran = rock_nomad("ls", environment={**environment, "ROCK_BASE_URL": url, "ROCK_API_KEY": "my-key"})
+            refused = rock_nomad("ls", environment={**environment, "ROCK_BASE_URL": url, "ROCK_API_KEY": "another"})
+            process.terminate()
+        assert (ran.returncode, ran.stderr) == (0, "no sandboxes\n")
+        assert refused.returncode == 2
+        assert process.returncode == 0
+
+
+def test_a_gateway_that_lacks_a_setting_names_it(tmp_path: Path) -> None:
+    ran = rock_nomad("gateway", environment=clean_environment(tmp_path))
+    assert ran.returncode == 2
+    assert "keys_file: Field required" in ran.stderr
 
 
 def _process_names(marker: str) -> list[str]:
