@@ -71,7 +71,7 @@ def explain(failed: Mapping[str, Any], ask: Ask, nodes: Sequence[Row] = (), *, i
     """
     pool = [node for node in nodes if _is_in_pool(node, ask)]
     if pool and not is_elastic and not any(_could_hold(node, ask) for node in pool):
-        return Verdict(kind="impossible", message=_sentence(failed, ask, pool) or _too_big(ask, pool))
+        return Verdict(kind="impossible", message=_too_big(ask, pool))
     kind: Literal["busy", "driver"] = "driver" if _is_operators_fault(failed) else "busy"
     return Verdict(kind=kind, message=_sentence(failed, ask, pool) or _nobody(failed, ask, pool))
 
@@ -93,7 +93,11 @@ def _could_hold(node: Row, ask: Ask) -> bool:
     asked = {"cpu": ask.cpu_mhz, "memory": ask.memory_mb, "disk": ask.disk_mb}
     if any(_total(node, kind) < amount for kind, amount in asked.items()):
         return False
-    # A request is met from one model, never from two together.
+    return _has_gpus(node, ask)
+
+
+def _has_gpus(node: Row, ask: Ask) -> bool:
+    """Whether a node has what is asked for, sick or well; a request is met from one model, never from two together."""
     return not ask.gpus or any(_matches(device, ask) and _count(device) >= ask.gpus for device in _devices(node))
 
 
@@ -160,13 +164,16 @@ def _nobody(failed: Mapping[str, Any], ask: Ask, pool: Sequence[Row]) -> str:
 
 
 def _too_big(ask: Ask, pool: Sequence[Row]) -> str:
-    """Why no node of the pool could hold it even when empty."""
+    """Why no node of the pool could hold it even when empty; Nomad tells only the first thing a node was short of."""
     counts = {
         kind: sum(_total(node, kind) < amount for node in pool)
         for kind, amount in (("cpu", ask.cpu_mhz), ("memory", ask.memory_mb), ("disk", ask.disk_mb))
     }
     said = [_lack(kind, count, ask, pool) for kind, count in counts.items() if count]
-    return f"0 of {len(pool)} nodes: {'; '.join(said or [_filter(_NO_DEVICES, len(pool), ask, pool)])}"
+    without_gpus = sum(not _has_gpus(node, ask) for node in pool)
+    if without_gpus:
+        said.append(_filter(_NO_DEVICES, without_gpus, ask, pool))
+    return f"0 of {len(pool)} nodes: {'; '.join(said)}"
 
 
 def _lack(dimension: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,15 +12,9 @@ from rock.wire.errors import ClusterUnavailable
 from rock_nomad.config import ConsulConfig
 from rock_nomad.consul import LONG_POLLS, Consul
 from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES
-from tests.cluster import KINDS, Cluster, run_cluster
+from tests.cluster import Cluster
 from tests.rock_nomad.recorder import Recorder, record
 from tests.rock_nomad.samples import recording
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with run_cluster(request.param) as cluster:
-        yield cluster
 
 
 @pytest.fixture

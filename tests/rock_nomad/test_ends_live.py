@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,17 +16,11 @@ from rock_nomad.config import NomadConfig
 from rock_nomad.names import new_sandbox_id
 from rock_nomad.nomad import Nomad
 from rock_nomad.status import derive_status
-from tests.cluster import KINDS, Cluster, run_cluster
+from tests.cluster import Cluster
 from tests.rock_nomad.samples import render
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 """Of a rendered job's group and task."""
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with run_cluster(request.param) as cluster:
-        yield cluster
 
 
 def _spec(**fields: Any) -> SandboxSpec:  # noqa: ANN401 - SandboxSpec's fields

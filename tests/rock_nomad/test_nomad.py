@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -16,17 +16,11 @@ from rock_nomad.config import NomadConfig
 from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES
 from rock_nomad.names import JOB_PREFIX, job_id, new_sandbox_id
 from rock_nomad.nomad import LONG_POLLS, PAGE, JobExists, Nomad
-from tests.cluster import KINDS, Cluster, run_cluster
+from tests.cluster import Cluster
 from tests.rock_nomad.recorder import Recorder, record
 from tests.rock_nomad.samples import render
 
 SMALL = SandboxSpec(cpus=0.02, memory_bytes=32 * 2**20, disk_bytes=20 * 2**20, isolation="mock", max_lifetime=60)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with run_cluster(request.param) as cluster:
-        yield cluster
 
 
 @pytest.fixture
