@@ -12,6 +12,7 @@ asked (a listing) gets Nomad's word, which may trail by a second; `observed_by` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
 from rock.wire.messages import (
     Clocks,
@@ -29,7 +30,7 @@ from rock_nomad.life import Life
 from rock_nomad.names import sandbox_id_of
 from rock_nomad.phases import find_phases
 from rock_nomad.placement import Ask, Verdict, explain
-from rock_nomad.records import Row
+from rock_nomad.records import Allocation, Row
 
 __all__ = ["NODE_DISCONNECTED", "derive_status"]
 
@@ -91,10 +92,17 @@ def derive_status(  # noqa: PLR0913 - each a source of its own
         warnings=_warnings(life, isolation, state, is_answering),
         alloc_id=place.id if place is not None else None,
         node=(place.node_name or None) if place is not None else None,
-        host_ip=place.host_ip if place is not None else None,
+        host_ip=_host_ip(place, endpoint),
         observed_by="rocklet" if clocks is not None and state is State.RUNNING else "nomad",
         rocklet=endpoint if state is State.RUNNING else None,
     )
+
+
+def _host_ip(place: Allocation | None, endpoint: RockletEndpoint | None) -> str | None:
+    """The node's address, which listings of allocations leave out and the rocklet's tells."""
+    if place is not None and place.host_ip:
+        return place.host_ip
+    return urlsplit(endpoint.url).hostname if endpoint is not None else None
 
 
 _UNKNOWN = IsolationProfile(driver="")

@@ -96,12 +96,20 @@ class Observer:
             raise not_found(sandbox_id)
         if tenant is not None and job.data["Meta"].get("tenant") != tenant:
             raise not_found(sandbox_id)
-        allocations = (await self._nomad.allocations(name)).data
+        allocations = await self._allocations(job.data)
         evaluations = (await self._nomad.evaluations(name)).data
         # Only a sandbox that was not placed is explained by the nodes there are.
         is_short = not allocations and any(each.get("FailedTGAllocs") for each in evaluations)
         nodes = (await self._nomad.nodes()).data if is_short else []
         return Sighting(job=job.data, allocations=allocations, evaluations=evaluations, nodes=nodes, now=job.date)
+
+    async def _allocations(self, job: Row) -> Sequence[Row]:
+        """A job's allocations; whole, where there are devices to be told: a listing leaves them out."""
+        listed = (await self._nomad.allocations(text(job["ID"]))).data
+        if not Life.from_rows(job, listed, []).job.spec.gpus:
+            return listed
+        whole = [await self._nomad.allocation(text(each["ID"])) for each in listed]
+        return [answer.data if answer else each for answer, each in zip(whole, listed, strict=True)]
 
     async def status(self, sandbox_id: str, sighting: Sighting) -> SandboxStatus:
         """The sandbox's status; the rocklet of a live one is asked, for a second at most."""
