@@ -1,4 +1,4 @@
-"""What every test shares: the line that says which real parts this run had."""
+"""What every test shares: the clusters, and the line that says which real parts this run had."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+
+from tests.cluster import KINDS, Cluster, run_cluster
 
 REAL_PARTS = {"consul": ["version"], "nomad": ["version"]}
 """Executables whose presence decides what runs for real, and how each is asked for its version."""
@@ -44,3 +46,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         if any(name and f"no {name}" in reason for name in required):
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid}: {reason}, but this run must have it"
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of each kind in turn, for what must hold on all; skips with the reason where there is none."""
+    with run_cluster(request.param) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Cluster]:
+    """The embedded cluster, for tests of what no kind of cluster decides."""
+    with run_cluster("embedded", "--simulate-gpus", "NVIDIA H100 80GB HBM3:2,NVIDIA A10G:1") as cluster:
+        yield cluster

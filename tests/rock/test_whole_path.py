@@ -33,7 +33,7 @@ from rock.errors import OutcomeUnknown, SandboxEnded, SandboxNotFound, StartFail
 from rock.wire.messages import Empty
 from rock.wire.operations import RESOLVE_ROCKLET
 from rock.wire.reasons import Reason
-from tests.cluster import run_cluster
+from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway_process
 from tests.rock.proxies import run_proxy, run_relay
 from tests.rock.servers import in_thread
@@ -42,9 +42,9 @@ pytestmark = pytest.mark.slow  # real processes throughout
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    """A gateway in a process of its own, over the embedded cluster."""
-    with run_cluster("embedded") as cluster, in_thread(start_gateway_process(cluster)) as gateway:
+def gateway(cluster: Cluster) -> Iterator[Gateway]:
+    """A gateway in a process of its own, over each kind of cluster."""
+    with in_thread(start_gateway_process(cluster)) as gateway:
         yield gateway
 
 
@@ -280,8 +280,8 @@ async def test_a_proxy_is_used_towards_the_gateway_and_not_on_the_direct_path(
         assert len(proxy.targets) == asked
 
 
-def test_commands_on_the_direct_path_outlive_their_gateway() -> None:
-    with run_cluster("embedded") as cluster, in_thread(start_gateway_process(cluster)) as mortal:
+def test_commands_on_the_direct_path_outlive_their_gateway(cluster: Cluster) -> None:
+    with in_thread(start_gateway_process(cluster)) as mortal:
         sandbox = Sandbox(small(base_url=mortal.url, api_key=mortal.key))
         asyncio.run(sandbox.start())
         asyncio.run(sandbox.create_session(CreateBashSessionRequest(session="work")))
