@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -19,7 +18,7 @@ def main() -> int:
     """Run a rocklet to its end; the exit code is wire (`RockletExit`)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        settings = read_settings(os.environ, sys.argv[1:])
+        settings = read_settings(sys.argv[1:])
         with asyncio.Runner(loop_factory=_find_loop()) as runner:
             return runner.run(_serve(settings))
     except BadSetting as error:
