@@ -79,7 +79,7 @@ def _by_exit_code(place: Allocation) -> Reason | None:
     if exit_event is None:
         return None
     if exit_event.exit_code == RockletExit.CLOSED:
-        # A rocklet that Nomad kills exits with 0 as well: then why it was killed is the reason.
+        # One that was closing as Nomad killed it: then why it was killed is the reason.
         return None if _was_killed(place) else Reason.USER
     return _EXITS.get(exit_event.exit_code)
 

@@ -33,7 +33,7 @@ async def _serve(settings: Settings) -> int:
     async with listen(settings, adopt_orphans=True) as listening:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, listening.engine.end, RockletExit.CLOSED)
+            loop.add_signal_handler(number, listening.engine.end, RockletExit.SIGNALED)
         return await listening.wait_ended()
 
 

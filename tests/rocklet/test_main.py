@@ -49,6 +49,7 @@ async def test_a_close_by_request_is_answered_and_ends_it_with_0() -> None:
 async def test_its_end_is_the_end_of_all_that_commands_started(ending: str, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
+    exits = {"SIGTERM": RockletExit.SIGNALED, "close": RockletExit.CLOSED, "idle": RockletExit.IDLE}
     settings: dict[str, object] = {"idle_timeout": 0.3} if ending == "idle" else {}
     async with start_rocklet(**settings) as (url, token, process), asyncio.timeout(20):
         await post(url, token, "/v1/sessions")
@@ -62,7 +63,7 @@ async def test_its_end_is_the_end_of_all_that_commands_started(ending: str, tmp_
             process.send_signal(signal.SIGTERM)
         elif ending == "close":
             await post(url, token, "/v1/close")
-        assert await process.wait() == (RockletExit.IDLE if ending == "idle" else RockletExit.CLOSED)
+        assert await process.wait() == exits[ending]
         assert await reader == b""
 
 
@@ -84,7 +85,7 @@ async def test_a_running_command_hears_of_the_end(tmp_path: Path) -> None:
         await asyncio.to_thread(fifo.read_bytes)
         process.send_signal(signal.SIGTERM)
         assert (await running)["canceled"] is True
-        assert await process.wait() == RockletExit.CLOSED
+        assert await process.wait() == RockletExit.SIGNALED
 
 
 @pytest.mark.parametrize(

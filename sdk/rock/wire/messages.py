@@ -489,3 +489,5 @@ class RockletExit(IntEnum):
     IDLE = 41
     MAX_LIFETIME = 42
     LEASE = 43
+    SIGNALED = 143
+    """SIGTERM: Nomad's, which says so, or one from inside the sandbox, which is no request of its owner."""

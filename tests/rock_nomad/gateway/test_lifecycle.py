@@ -1,14 +1,24 @@
 import asyncio
+import contextlib
 import secrets
 from typing import Any
 
 import pytest
 
-from rock.wire.errors import IdInUse, InvalidRequest, SandboxEnded, SandboxNotFound, StartFailed
-from rock.wire.messages import GetSandboxRequest, ListSandboxesRequest, RunRequest, State
+from rock.wire.errors import (
+    IdInUse,
+    InvalidRequest,
+    OutcomeUnknown,
+    SandboxDied,
+    SandboxEnded,
+    SandboxNotFound,
+    StartFailed,
+)
+from rock.wire.messages import ExecuteRequest, GetSandboxRequest, ListSandboxesRequest, RunRequest, State
 from rock.wire.operations import (
     CREATE_SESSION,
     DELETE_SANDBOX,
+    EXECUTE,
     GET_SANDBOX,
     LIST_SANDBOXES,
     OPERATIONS,
@@ -47,6 +57,16 @@ async def test_a_sandbox_lives_from_create_to_delete(gateway: Gateway) -> None:
     await gateway.call(DELETE_SANDBOX, sandbox_id=sandbox_id)
     with pytest.raises(SandboxNotFound):
         await gateway.call(GET_SANDBOX, sandbox_id=sandbox_id)
+
+
+@pytest.mark.parametrize("number", ["TERM", "KILL"])
+async def test_a_rocklet_that_is_killed_from_inside_is_the_commands_own_doing(gateway: Gateway, number: str) -> None:
+    sandbox_id = (await gateway.create()).sandbox_id
+    suicide = ExecuteRequest(command=["sh", "-c", f"kill -{number} $PPID; sleep 60"])
+    with contextlib.suppress(OutcomeUnknown, SandboxDied):  # or an answer, if it came in time
+        await gateway.call(EXECUTE, suicide, sandbox_id=sandbox_id)
+    ended = await gateway.call(STOP_SANDBOX, sandbox_id=sandbox_id)
+    assert (ended.state, ended.reason) == (State.STOPPED, Reason.EXITED)
 
 
 async def test_creating_an_id_twice_yields_one_sandbox(gateway: Gateway) -> None:
