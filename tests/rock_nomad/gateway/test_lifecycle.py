@@ -60,12 +60,16 @@ async def test_a_sandbox_lives_from_create_to_delete(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("number", ["TERM", "KILL"])
-async def test_a_rocklet_that_is_killed_from_inside_is_the_commands_own_doing(gateway: Gateway, number: str) -> None:
+async def test_a_rocklet_that_is_killed_from_inside_is_the_commands_own_doing(
+    gateway: Gateway, cluster: Cluster, number: str
+) -> None:
     sandbox_id = (await gateway.create()).sandbox_id
     suicide = ExecuteRequest(command=["sh", "-c", f"kill -{number} $PPID; sleep 60"])
     with contextlib.suppress(OutcomeUnknown, SandboxDied):  # or an answer, if it came in time
         await gateway.call(EXECUTE, suicide, sandbox_id=sandbox_id)
-    ended = await gateway.call(STOP_SANDBOX, sandbox_id=sandbox_id)
+    allocations = f"/v1/job/sbx-{sandbox_id}/allocations"
+    await asyncio.to_thread(cluster.wait_for, allocations, lambda rows: rows[0]["ClientStatus"] in ("complete", "failed"))
+    ended = await gateway.call(GET_SANDBOX, sandbox_id=sandbox_id)
     assert (ended.state, ended.reason) == (State.STOPPED, Reason.EXITED)
 
 
