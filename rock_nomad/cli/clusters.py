@@ -23,7 +23,7 @@ from rock._config import GatewayAddress, credentials_path
 from rock._credentials import read_credentials, write_credentials
 from rock._gateway import Gateway
 from rock.wire.errors import BadRequestRockError, ClusterUnavailable
-from rock_nomad.app import run_gateway, serve_gateway
+from rock_nomad.app import run_gateway, serve_gateway, write_log
 from rock_nomad.cli.options import request_files
 from rock_nomad.cli.output import say
 from rock_nomad.cli.ports import is_free, listener_of
@@ -64,6 +64,7 @@ async def dev(
             key = (Path(folder) / "key").read_text()
             if requests:
                 return await submit_all(Gateway(GatewayAddress(url=url, api_key=key)), requests, keep=False)
+            write_log()
             stopped = _watch_signals()
             with _announced(url, key, env_file):
                 say(f"rock-nomad {url} on the embedded cluster, node {cluster['node']}")

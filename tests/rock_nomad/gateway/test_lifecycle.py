@@ -67,8 +67,8 @@ async def test_a_rocklet_that_is_killed_from_inside_is_the_commands_own_doing(
     suicide = ExecuteRequest(command=["sh", "-c", f"kill -{number} $PPID; sleep 60"])
     with contextlib.suppress(OutcomeUnknown, SandboxDied):  # or an answer, if it came in time
         await gateway.call(EXECUTE, suicide, sandbox_id=sandbox_id)
-    allocations = f"/v1/job/sbx-{sandbox_id}/allocations"
-    await asyncio.to_thread(cluster.wait_for, allocations, lambda rows: rows[0]["ClientStatus"] in ("complete", "failed"))
+    path, ends = f"/v1/job/sbx-{sandbox_id}/allocations", ("complete", "failed")
+    await asyncio.to_thread(cluster.wait_for, path, lambda rows: rows[0]["ClientStatus"] in ends)
     ended = await gateway.call(GET_SANDBOX, sandbox_id=sandbox_id)
     assert (ended.state, ended.reason) == (State.STOPPED, Reason.EXITED)
 
