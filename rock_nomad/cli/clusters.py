@@ -23,7 +23,6 @@ from rock._config import GatewayAddress, credentials_path
 from rock._credentials import read_credentials, write_credentials
 from rock._gateway import Gateway
 from rock.wire.errors import BadRequestRockError, ClusterUnavailable
-from rock_nomad.app import run_gateway, serve_gateway, write_log
 from rock_nomad.cli.options import request_files
 from rock_nomad.cli.output import say
 from rock_nomad.cli.ports import is_free, listener_of
@@ -54,6 +53,8 @@ async def dev(
     ] = None,
 ) -> int:
     """Start a one-machine cluster and its gateway; Ctrl-C stops both and every sandbox."""
+    from rock_nomad.app import serve_gateway, write_log  # a third of a second, which `ls` need not wait for
+
     _check_port(port)
     requests = request_files(submit) if submit else []
     with tempfile.TemporaryDirectory(prefix="rock-nomad-") as folder:
@@ -86,6 +87,8 @@ async def gateway(
     secret_file: _Secret = None,
 ) -> None:
     """Serve sandboxes on a Nomad and a Consul; any number of replicas may run side by side."""
+    from rock_nomad.app import run_gateway  # likewise
+
     options = {"host": host, "port": port, "keys_file": _absolute(keys), "secret_file": _absolute(secret_file)}
     agents = {"nomad": {"url": nomad} if nomad else None, "consul": {"url": consul} if consul else None}
     settings = {name: value for name, value in {**options, **agents}.items() if value is not None}
