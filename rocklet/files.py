@@ -77,7 +77,10 @@ class Replacement:
         self._digest = hashlib.sha256()
         with _explained(path):
             self._target = os.path.realpath(path)  # a link stays a link
-            self._mode = mode if mode is not None else _present_mode(self._target)
+            present = _present(self._target)
+            present_mode = 0o666 & ~_UMASK if present is None else stat.S_IMODE(present.st_mode)
+            self._mode = present_mode if mode is None else mode
+            self._owner = present and (present.st_uid, present.st_gid)
             parent = os.path.dirname(self._target)
             os.makedirs(parent, exist_ok=True)
             # Beside its target, or the last step would be no rename; 0600 until it has its own mode.
@@ -110,6 +113,9 @@ class Replacement:
                 details={"field": "sha256", "value": sha256, "expected": digest},
             )
         with _explained(self._path):
+            if self._owner is not None:
+                with contextlib.suppress(PermissionError):  # who is not root cannot give files away
+                    os.fchown(self._fd, *self._owner)
             os.fchmod(self._fd, self._mode)
             os.rename(self._temporary, self._target)
         self._is_committed = True
@@ -190,15 +196,15 @@ def _open_regular(path: str) -> BinaryIO:
     raise FileAccess(f"{path} is {what}; only regular files can be read", details={"path": path})
 
 
-def _present_mode(path: str) -> int:
-    """The permission bits of the file that is there, or those that a new one gets."""
+def _present(path: str) -> os.stat_result | None:
+    """The facts of the file that is there, if one is."""
     try:
-        found = os.stat(path).st_mode
+        found = os.stat(path)
     except FileNotFoundError:
-        return 0o666 & ~_UMASK
-    if stat.S_ISREG(found):
-        return stat.S_IMODE(found)
-    what = "a directory" if stat.S_ISDIR(found) else "no regular file"
+        return None
+    if stat.S_ISREG(found.st_mode):
+        return found
+    what = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
     raise FileAccess(f"{path} is {what} and cannot be replaced; give a file's path", details={"path": path})
 
 

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _OOM_SCORE_ADJ = b"1000"  # of commands: the kernel takes one of them before it takes the rocklet
 _KILL_ROUNDS = 100  # sweeps over /proc until nothing is left that could have forked meanwhile
 _NEWBORN = 0.05  # seconds; the kernel tells a process's beginning to a hundredth
+_END_TIMEOUT = 5.0  # seconds for the kernel to end what was killed; longer only behind a disk that hangs
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -118,17 +119,29 @@ class Children:
     async def end_all(self) -> None:
         """Kill every child and all that they have started."""
         for _ in range(_KILL_ROUNDS):
-            victims = _descendants({os.getpid()} if self._adopts else set(self._children))
+            victims = self._find_living()
             for pid in victims:
                 signal_process(pid, signal.SIGKILL)
             if not victims:
                 break
-            # What is killed is gone from /proc only when it has been reaped: own children by the loop.
             await asyncio.sleep(0)
-        await asyncio.gather(*(child.exited for child in list(self._children.values())))
+        if exits := [child.exited for child in self._children.values()]:
+            await asyncio.wait(exits, timeout=_END_TIMEOUT)
         self.ooms.close()
         if self._adopts:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def _find_living(self) -> list[int]:
+        """Every live child, and what is below it."""
+        parents = {pid: parent for pid, parent, _ in _read_processes()}
+        generation = parents.keys() & self._children.keys()
+        if self._adopts:
+            generation = {pid for pid, parent in parents.items() if parent == os.getpid()}
+        found: list[int] = []
+        while generation:
+            found += generation
+            generation = {pid for pid, parent in parents.items() if parent in generation}
+        return found
 
     def _forget(self, pid: int) -> None:
         del self._children[pid]
@@ -169,17 +182,6 @@ def is_newborn(pid: int) -> bool:
 def group_members(group: int) -> list[int]:
     """The processes of a process group."""
     return [pid for pid, _, its_group in _read_processes() if its_group == group]
-
-
-def _descendants(roots: set[int]) -> list[int]:
-    """The live processes below some processes."""
-    parents = {pid: parent for pid, parent, _ in _read_processes()}
-    found: list[int] = []
-    generation = roots
-    while generation:
-        generation = {pid for pid, parent in parents.items() if parent in generation}
-        found += generation
-    return found
 
 
 def _read_processes() -> Iterator[tuple[int, int, int]]:

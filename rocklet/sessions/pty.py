@@ -65,10 +65,11 @@ class Terminal:
         read" proves nothing.  Hence a marker, drawn only now, is sent through the same queue behind it.
         """
         self._settled = asyncio.get_running_loop().create_future()
+        self._marker = b"%039d" % secrets.randbits(128)
         try:
-            if not self._send_marker():
+            if left := self._marker[self._print(self._marker) :]:
                 # A job in the background floods the terminal; a writer that blocks gets its turn there.
-                await asyncio.to_thread(self._send_marker_blocking)
+                await asyncio.to_thread(self._print_blocking, left)
             await self._settled
         finally:
             self._settled = None
@@ -86,17 +87,15 @@ class Terminal:
             os.close(self._slave)
             self._slave = -1
 
-    def _send_marker(self) -> bool:
-        self._marker = b"%039d" % secrets.randbits(128)
+    def _print(self, data: bytes) -> int:
         try:
-            return os.write(self._slave, self._marker) == len(self._marker)
+            return os.write(self._slave, data)
         except OSError:  # full, or another is writing; or hung up
-            return False
+            return 0
 
-    def _send_marker_blocking(self) -> None:
+    def _print_blocking(self, data: bytes) -> None:
         with contextlib.suppress(OSError), open(self.path, "wb", buffering=0, opener=_open_terminal) as slave:
-            self._marker = b"%039d" % secrets.randbits(128)
-            slave.write(self._marker)
+            slave.write(data)
 
     def _on_data(self, data: bytes) -> None:
         if self._settled is None:

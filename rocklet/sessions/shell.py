@@ -8,7 +8,7 @@ commands come over the socket, of any length and never through the TTY.  Each is
     { \builtin printf '\n%s %s\n' NONCEz "$?"; ... } >&0 2>&0
 
 What it runs has the terminal as its stdin; the printf, a builtin at the top level, has the socket.  If the command is
-aborted (SIGINT, `set -u`), bash drops the rest of the first line and the last line tells the status; the empty line in
+aborted by SIGINT, bash drops the rest of the first line and the last line tells the status; the empty line in
 between ends what a syntax error leaves in bash's parser.  The nonce is new each time, so a forged mark is ignored.
 """
 
@@ -105,7 +105,7 @@ class Shell:
         """The exit code of the command that runs, once it is known."""
         self.finished.set_result(0)
         self.was_aborted = False
-        """Whether the last command was dropped half-way, by SIGINT or `set -u`."""
+        """Whether the last command was dropped half-way by SIGINT."""
         self._nonce = ""
         self._status = 0
         self._heard = bytearray()

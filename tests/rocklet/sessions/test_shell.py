@@ -1,0 +1,92 @@
+"""One shell process and the channel it is told by."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rock.wire.errors import CommandFailed
+from rocklet.processes import Children
+from rocklet.sessions.shell import Shell, find_flavor, frame_command
+from rocklet.surroundings import Surroundings
+
+_PATH = "/usr/bin:/bin"
+_LIMIT = 2**20
+
+
+@pytest.fixture
+async def shell() -> AsyncIterator[Shell]:
+    children = Children(adopt=False)
+    shell = Shell(children, Surroundings(env={"PATH": _PATH, "LANG": "C.UTF-8"}, cwd="/"))
+    yield shell
+    await shell.close(0.0)
+    await children.end_all()
+
+
+async def run(shell: Shell, command: str) -> tuple[str, int]:
+    shell.begin(command, limit=_LIMIT, expect=[])
+    async with asyncio.timeout(10):
+        exit_code = await shell.finished
+        assert await shell.settle()
+    return await shell.take_output().text(), exit_code
+
+
+
+
+def test_bash_is_preferred_and_a_path_without_shells_is_an_error() -> None:
+    assert find_flavor(_PATH)[0].name == "bash"
+    with pytest.raises(CommandFailed, match="neither bash nor sh"):
+        find_flavor("/nonono")
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=80), st.integers(0, 255))
+def test_whatever_the_text_it_stays_one_word_of_its_line(command: str, status: int) -> None:
+    framed = frame_command(find_flavor(_PATH)[0], f": {command!r}\n{command}", "0" * 32, status).decode()
+    words = framed.replace("eval ", "printf '<%s>' ", 1).partition(" </dev/tty")[0].partition("|| ")
+    line = words[2] or words[0]
+    found = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=10).stdout.decode()
+    assert found == f"<: {command!r}\n{command}>"
+
+
+async def test_a_status_is_restored_without_a_subshell_when_it_is_0() -> None:
+    flavor, _ = find_flavor(_PATH)
+    assert b"exit" not in frame_command(flavor, "true", "n", 0)
+    assert b"exit 3" in frame_command(flavor, "true", "n", 3)
+
+
+async def test_a_command_that_is_aborted_still_tells_its_status(shell: Shell) -> None:
+    await run(shell, "")
+    assert await run(shell, "kill -INT $$; echo unreached") == ("\n", 130)
+    assert shell.was_aborted
+    assert await run(shell, "echo ok") == ("ok\n", 0)
+    assert not shell.was_aborted
+
+
+async def test_stopping_ends_a_command_fifty_times_in_a_row_and_the_next_one_answers(shell: Shell) -> None:
+    await run(shell, "")
+    for n in range(50):
+        shell.begin("sleep 300; echo unreached", limit=_LIMIT, expect=[])
+        await shell.stop(0.2)
+        shell.take_output()
+        assert (await run(shell, f"echo {n}"))[1] == 0
+        assert not shell.ended.done()
+
+
+async def test_a_shell_that_ended_leaves_its_last_words(shell: Shell) -> None:
+    await run(shell, "")
+    shell.begin("echo last; exec true", limit=_LIMIT, expect=[])
+    assert await shell.ended == 0
+    shell.release()
+    assert await shell.take_output().text() == "last\n"
+
+
+async def test_noise_on_the_channel_is_no_mark_and_fills_no_memory(shell: Shell) -> None:
+    await run(shell, "")
+    _, exit_code = await run(shell, "head -c 1000000 /dev/zero | tr '\\0' 'x' >&10; printf '\\nn 5\\n' >&10; (exit 4)")
+    assert exit_code in (1, 4)
+    assert (await run(shell, "echo ok"))[1] == 0
