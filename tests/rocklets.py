@@ -36,10 +36,13 @@ def rocklet_environment(**settings: object) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def start_rocklet(**settings: object) -> AsyncIterator[tuple[str, str, Process]]:
-    """A rocklet on a free port of 127.0.0.1: its address, its token, its process.  It is ended with the block."""
+async def start_rocklet(*wrapper: str, **settings: object) -> AsyncIterator[tuple[str, str, Process]]:
+    """A rocklet on a free port of 127.0.0.1: its address, its token, its process.  It is ended with the block.
+
+    `wrapper` is a command that replaces itself by the one which follows it.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "rocklet", "--host", "127.0.0.1"),
+        *(*wrapper, sys.executable, "-m", "rocklet", "--host", "127.0.0.1"),
         env=rocklet_environment(**settings),
         stdin=DEVNULL,
         stdout=DEVNULL,
