@@ -29,6 +29,7 @@ from rock.wire.messages import (
     FileFacts,
     InterruptRequest,
     Observation,
+    ProcessEnd,
     ReadFileRequest,
     RenewLeaseRequest,
     RockletExit,
@@ -38,6 +39,7 @@ from rock.wire.messages import (
     SessionList,
     SessionRequest,
     UploadRequest,
+    WaitProcessRequest,
     WriteFileRequest,
 )
 from rock.wire.operations import Operation
@@ -46,6 +48,7 @@ from rocklet.actions import Actions, Call, Limits
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.execute import execute
+from rocklet.memory import OOM_REASON
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
 from rocklet.surroundings import absolute, plan_surroundings
@@ -57,6 +60,7 @@ _FileRequest = TypeVar("_FileRequest", ReadFileRequest, WriteFileRequest, Upload
 log = logging.getLogger(__name__)
 
 SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
+_KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
 
 class Engine:
@@ -230,6 +234,13 @@ class Engine:
         """Run one program."""
         surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env)
         return await execute(request, call, self._children, surroundings)
+
+    async def wait_process(self, request: WaitProcessRequest, call: Call) -> ProcessEnd:
+        """Wait for a process that commands have left behind."""
+        ooms = self._children.ooms.count()
+        has_ended, exit_code = await self._children.wait_process(request.pid, request.hold)
+        was_oom = exit_code == _KILLED and self._children.ooms.count() > ooms
+        return ProcessEnd(has_ended=has_ended, exit_code=exit_code, failure_reason=OOM_REASON if was_oom else "")
 
     def _located(self, request: _FileRequest) -> _FileRequest:
         """The request with its path made absolute."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rock.wire.errors import CommandFailed
 from rocklet.memory import OomCounter
+from rocklet.orphans import Orphans
 from rocklet.surroundings import Surroundings
 
 __all__ = ["Child", "Children", "group_members", "is_newborn", "signal_group", "signal_process"]
@@ -79,6 +80,7 @@ class Children:
     def __init__(self, *, adopt: bool) -> None:
         self._children: dict[int, Child] = {}
         self._adopts = adopt
+        self._orphans = Orphans()
         self.ooms = OomCounter()
         """How many of them the kernel has killed for want of memory."""
         if adopt:
@@ -115,6 +117,10 @@ class Children:
             score.write(_OOM_SCORE_ADJ)
         child = self._children[process.pid] = Child(process, self._forget)
         return child
+
+    async def wait_process(self, pid: int, timeout: float) -> tuple[bool, int | None]:  # noqa: ASYNC109
+        """Whether a process of the sandbox has ended, after `timeout` seconds at most, and its exit code if known."""
+        return await self._orphans.wait(pid, timeout, may_reap=self._adopts and pid not in self._children)
 
     async def end_all(self) -> None:
         """Kill every child and all that they have started."""
@@ -154,7 +160,7 @@ class Children:
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if found.si_pid in self._children:
                     return  # its reaping brings us back here
-                os.waitpid(found.si_pid, os.WNOHANG)
+                self._orphans.reap(found.si_pid)
 
 
 def signal_group(group: int, number: int) -> None:

@@ -14,8 +14,9 @@ from rock.wire.spec import SandboxSpec
 
 __all__ = ["anything", "as_query", "spoiled", "valid_request"]
 
-_REQUIRED = {
+_REQUIRED: dict[str, object] = {
     "command": "true",
+    "pid": 2**30,  # beyond what Linux gives
     "path": "/tmp/nothing-of-that-name",
     "content": "text",
     "request_id": "of-nobody",

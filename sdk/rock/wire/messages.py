@@ -39,6 +39,7 @@ __all__ = [
     "Phase",
     "PhaseStatus",
     "Plan",
+    "ProcessEnd",
     "ReadFileRequest",
     "RenderedJob",
     "RenewLeaseRequest",
@@ -55,6 +56,7 @@ __all__ = [
     "State",
     "Transition",
     "UploadRequest",
+    "WaitProcessRequest",
     "WriteFileRequest",
 ]
 
@@ -373,6 +375,26 @@ class CommandOutput(_Result, frozen=True, kw_only=True):
     cut_bytes: int = 0
     duration: float = 0.0
     """Seconds."""
+
+
+class WaitProcessRequest(_Request, frozen=True, kw_only=True):
+    """Wait for a process that runs in the background."""
+
+    pid: Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
+    hold: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 0.0
+    """Answer when it has ended, or after so many seconds."""
+
+
+class ProcessEnd(_Result, frozen=True, kw_only=True):
+    """Whether a process has ended, and how."""
+
+    has_ended: bool
+    """True also where there is no such process; one that nobody has reaped yet has ended."""
+    exit_code: int | None = None
+    """As a shell tells it: 128 + n after signal n.  None while it runs, and where its parent keeps it to itself: it is
+    known of a process whose parent has ended, and for as long as few others have ended since."""
+    failure_reason: str = ""
+    """What befell it other than its own exit code."""
 
 
 # ---------------------------------------------------------------------------------------------------------- files

@@ -220,6 +220,15 @@ EXECUTE = Operation(
     result=m.CommandOutput,
     served_by="rocklet",
 )
+WAIT_PROCESS = Operation(
+    name="wait_process",
+    method="POST",
+    path="/v1/processes/wait",
+    request=m.WaitProcessRequest,
+    result=m.ProcessEnd,
+    served_by="rocklet",
+    idempotent=True,
+)
 READ_FILE = Operation(
     name="read_file",
     method="POST",

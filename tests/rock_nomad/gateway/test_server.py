@@ -179,6 +179,7 @@ _BOUNDS: dict[str, dict[str, Any]] = {
     "run_in_session": {"timeout": 1},
     "execute": {"timeout": 1},
     "renew_lease": {"lease": 600},
+    "wait_process": {"hold": 0},
     "write_file": {"path": "relative"},
     "upload": {"path": "relative"},
 }
