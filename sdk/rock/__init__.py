@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import sys
 from typing import TYPE_CHECKING
+
+from rock._absent import AbsentPaths
 
 if TYPE_CHECKING:
     from rock._group import SandboxGroup
@@ -104,6 +108,14 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
+if os.path.isdir(os.path.join(__path__[0], "admin")):  # ours has no such folder, rl-rock's has
+    raise ImportError(
+        f"{__path__[0]} holds files of both rock-nomad and rl-rock, which cannot share an environment; run: "
+        "pip uninstall -y rl-rock rock-nomad && pip install rock-nomad"
+    )
+
+# ROCK's modules that are not there yet.  At the end: what is there is found first.
+sys.meta_path.append(AbsentPaths)
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 

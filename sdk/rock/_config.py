@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -22,6 +23,8 @@ __all__ = [
     "default_startup_timeout",
     "find_gateway",
     "find_proxy",
+    "is_rock_variable_set",
+    "rock_variable",
 ]
 
 _FALLBACK_URL = "http://localhost:8080"  # ROCK's default
@@ -89,6 +92,21 @@ def default_cluster() -> str:
 def default_direct() -> str:
     """$ROCK_DIRECT, or `auto`: whether actions go straight to the rocklet."""
     return os.environ.get("ROCK_DIRECT") or "auto"
+
+
+def rock_variable(name: str) -> str | float | None:
+    """One of ROCK's variables: its text, or for those that this client heeds what they mean here."""
+    heeded: dict[str, Callable[[], str | float]] = {
+        "ROCK_BASE_URL": default_base_url,
+        "ROCK_DEFAULT_CLUSTER": default_cluster,
+        "ROCK_SANDBOX_STARTUP_TIMEOUT_SECONDS": default_startup_timeout,
+    }
+    return heeded[name]() if name in heeded else os.environ.get(name)
+
+
+def is_rock_variable_set(name: str) -> bool:
+    """Whether the environment has one of ROCK's variables."""
+    return name in os.environ
 
 
 def find_proxy(url: str) -> str | None:

@@ -22,6 +22,7 @@ __all__ = [
     "CreateSessionRequest",
     "ReadFileRequest",
     "RunMode",
+    "RunModeType",
     "UploadMode",
     "UploadRequest",
     "WriteFileRequest",
@@ -33,6 +34,10 @@ class RunMode(str, Enum):
 
     NORMAL = "normal"
     NOHUP = "nohup"
+
+
+RunModeType = Literal["normal", "nohup"]
+"""ROCK's name for what it takes as a mode."""
 
 
 class Command(BaseModel):

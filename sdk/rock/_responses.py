@@ -6,13 +6,14 @@ Source: rl-rock 1.11, `rock/actions/sandbox/response.py`.  `_convert` makes them
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
 from rock.wire.codes import codes
 
 __all__ = [
+    "BaseResponse",
     "BashObservation",
     "ChmodResponse",
     "ChownResponse",
@@ -20,6 +21,9 @@ __all__ = [
     "CloseResponse",
     "CloseSessionResponse",
     "CommandResponse",
+    "CommitErrorCode",
+    "CommitPhase",
+    "CommitStatusResponse",
     "CreateBashSessionResponse",
     "CreateSessionResponse",
     "DownloadFileResponse",
@@ -27,7 +31,10 @@ __all__ = [
     "FileUploadResponse",
     "IsAliveResponse",
     "Observation",
+    "OssSetupResponse",
     "ReadFileResponse",
+    "ResponseStatus",
+    "RockResponse",
     "SandboxResponse",
     "SandboxStatusResponse",
     "State",
@@ -35,6 +42,30 @@ __all__ = [
     "UploadResponse",
     "WriteFileResponse",
 ]
+
+
+T = TypeVar("T")
+
+
+class ResponseStatus(str, Enum):
+    """Whether a call of ROCK's wire has succeeded."""
+
+    SUCCESS = "Success"
+    FAILED = "Failed"
+
+
+class BaseResponse(BaseModel):
+    """The envelope of ROCK's wire, empty."""
+
+    status: ResponseStatus = ResponseStatus.SUCCESS
+    message: str | None = None
+    error: str | None = None
+
+
+class RockResponse(BaseResponse, Generic[T]):
+    """The envelope of ROCK's wire."""
+
+    result: T | None = None
 
 
 class SandboxResponse(BaseModel):
@@ -80,9 +111,9 @@ class SandboxStatusResponse(BaseModel):
     """What is known about a sandbox.  Times are ISO 8601, UTC."""
 
     sandbox_id: str | None = None
-    status: dict[str, Any] | None = None
+    status: dict[Any, Any] | None = None
     """The phases of its start, each with `status` and `message`."""
-    port_mapping: dict[str, Any] | None = None
+    port_mapping: dict[Any, Any] | None = None
     host_name: str | None = None
     host_ip: str | None = None
     is_alive: bool = True
@@ -113,6 +144,46 @@ class SandboxStatusResponse(BaseModel):
     """Why it ended; not in ROCK."""
     message: str = ""
     """What it waits for, or how it ended, in a sentence; not in ROCK."""
+
+
+class CommitPhase(str, Enum):
+    """How far a commit has come."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+class CommitErrorCode(str, Enum):
+    """Why a commit has failed."""
+
+    SANDBOX_NOT_FOUND = "SANDBOX_NOT_FOUND"
+    WORKER_NOT_FOUND = "WORKER_NOT_FOUND"
+    WORKER_UNREACHABLE = "WORKER_UNREACHABLE"
+    SANDBOX_CONTAINER_NOT_FOUND = "SANDBOX_CONTAINER_NOT_FOUND"
+    COMMIT_CONFLICT = "COMMIT_CONFLICT"
+    DISPATCH_FAILED = "DISPATCH_FAILED"
+    LOGIN_FAILED = "LOGIN_FAILED"
+    COMMIT_FAILED = "COMMIT_FAILED"
+    PUSH_FAILED = "PUSH_FAILED"
+    TIMEOUT = "TIMEOUT"
+    PROCESS_LOST = "PROCESS_LOST"
+    STATUS_NOT_FOUND = "STATUS_NOT_FOUND"
+    STATUS_CORRUPTED = "STATUS_CORRUPTED"
+
+
+class CommitStatusResponse(BaseModel):
+    """What is known about a commit.  Times are ISO 8601."""
+
+    sandbox_id: str
+    image_tag: str
+    phase: CommitPhase
+    started_at: str
+    completed_at: str | None = None
+    exit_code: int | None = None
+    failed_stage: str | None = None
+    error_code: CommitErrorCode | None = None
+    error_message: str | None = None
 
 
 class CommandResponse(BaseModel):
@@ -151,6 +222,13 @@ class CloseBashSessionResponse(BaseModel):
 
 class ExecuteBashSessionResponse(BaseModel):
     """How a background command ended."""
+
+    success: bool = False
+    message: str = ""
+
+
+class OssSetupResponse(BaseModel):
+    """Whether an object store was set up."""
 
     success: bool = False
     message: str = ""

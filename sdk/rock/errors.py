@@ -46,6 +46,7 @@ __all__ = [
     "CommandFailed",
     "CommandRockError",
     "CommandTimeout",
+    "DeployFailed",
     "FileAccess",
     "FileNotFound",
     "Forbidden",
@@ -57,6 +58,7 @@ __all__ = [
     "InvalidRequest",
     "LimitReached",
     "NonZeroExitCode",
+    "NotInThisClient",
     "NotReady",
     "OutcomeUnknown",
     "RequestIdReused",
@@ -78,6 +80,14 @@ __all__ = [
 
 class InvalidParameterRockException(BadRequestRockError):
     """An argument that this client does not take; nothing was sent.  ROCK's name for it."""
+
+
+class NotInThisClient(BadRequestRockError, NotImplementedError):
+    """Something that ROCK's client has and this one has not, or not yet; the message names it."""
+
+
+class DeployFailed(BadRequestRockError, RuntimeError):
+    """A local directory did not arrive in the sandbox; the message has the sandbox's own words."""
 
 
 class NonZeroExitCode(CommandRockError):

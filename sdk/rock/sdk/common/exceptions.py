@@ -1,5 +1,6 @@
 """Errors, at ROCK's path."""
 
+from rock._absent import absent_names
 from rock.errors import (
     BadRequestRockError,
     CommandRockError,
@@ -17,3 +18,5 @@ __all__ = [
     "RockException",
     "raise_for_code",
 ]
+
+__getattr__ = absent_names(__name__)

@@ -1,0 +1,1 @@
+"""ROCK's own module paths, as re-exports."""
