@@ -12,6 +12,7 @@ import msgspec
 
 from rock import _loops
 from rock._gateway import Gateway, new_request_id
+from rock._httpx import as_httpx
 from rock._reach import HOSTS
 from rock._routing import Attempt, Direct, Outcome, Way, next_way
 from rock._transport import Body, Call, Lost, NotSent, Route, RouteFailure
@@ -140,7 +141,7 @@ class Connection:
         if _may_have_run(call, tried):
             raise _outcome_unknown(call, failure) from failure
         kind = GatewayUnreachable if tried[-1][0] is Way.GATEWAY else SandboxUnreachable
-        raise kind(str(failure)) from failure
+        raise as_httpx(kind(str(failure))) from failure
 
     def _next_way(self, tried: list[Attempt]) -> Way | None:
         endpoint = self._endpoint
@@ -227,9 +228,10 @@ def _may_have_run(call: Call, tried: list[Attempt]) -> bool:
     return not call.operation.idempotent and any(outcome is Outcome.LOST for _, outcome in tried)
 
 
-def _outcome_unknown(call: Call, cause: Exception | None) -> OutcomeUnknown:
-    return OutcomeUnknown(
+def _outcome_unknown(call: Call, cause: Exception | None) -> RockException:
+    error = OutcomeUnknown(
         f"{call.operation.name} was sent to sandbox {call.sandbox_id} and no answer came: {cause}",
         reason=getattr(cause, "reason", None),
         details={"executed": "unknown", "request_id": call.request_id},
     )
+    return as_httpx(error)

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime, timezone
 from typing import Any, cast
 
+from rock._httpx import as_httpx
 from rock._requests import BashAction, Command, CreateBashSessionRequest, ReadFileRequest
 from rock._responses import (
     BashObservation,
@@ -153,11 +154,12 @@ def from_observation(observation: m.Observation, action: BashAction) -> BashObse
     """
     output = observation.output.strip()
     if action.check == "raise" and observation.timed_out:
-        raise CommandTimeout(
+        late = CommandTimeout(
             f"Failed to execute command: {action.command!r} timed out after {action.timeout} seconds. "
             f"Here is the output:\n{output}",
             details={"output": output, "timeout": action.timeout},
         )
+        raise as_httpx(late)
     if action.check == "raise" and observation.exit_code != 0:
         error = NonZeroExitCode.from_command(action.command, observation.exit_code, output)
         error.details["failure_reason"] = observation.failure_reason

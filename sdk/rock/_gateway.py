@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from rock._config import GatewayAddress
+from rock._httpx import as_httpx
 from rock._transport import Call, Lost, Route, RouteFailure
 from rock.wire.errors import GatewayUnreachable, OutcomeUnknown
 from rock.wire.operations import Operation
@@ -57,8 +58,8 @@ class Gateway:
         except RouteFailure as error:
             if was_sent and not operation.idempotent:
                 details = {"executed": "unknown", "request_id": call.request_id}
-                raise OutcomeUnknown(str(error), details=details) from error
-            raise GatewayUnreachable(str(error)) from error
+                raise as_httpx(OutcomeUnknown(str(error), details=details)) from error
+            raise as_httpx(GatewayUnreachable(str(error))) from error
         return result
 
 
