@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import hashlib
 import os
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rock._transport import Call, Route
 from rock.wire.errors import InternalError
-from rock.wire.operations import SHA256_HEADER
+from rock.wire.messages import DownloadRequest
+from rock.wire.operations import DOWNLOAD, SHA256_HEADER
 
-__all__ = ["LocalSource", "receive_file"]
+if TYPE_CHECKING:
+    from rock._connection import Connection
+
+__all__ = ["LocalSource", "read_head", "receive_file"]
 
 _PIECE = 256 * 1024  # bytes; large enough that a thread's round trip does not matter
 
@@ -78,3 +83,16 @@ def _put_in_place(temporary: Path, target: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # a new file has the mode that any new file gets
         temporary.chmod(target.stat().st_mode & 0o7777)
     temporary.replace(target)
+
+
+async def read_head(rocklet: Connection, path: str, limit_bytes: int | None) -> str:
+    """The text of a file's first bytes, or of all of them; a character that the limit cuts in two is left out."""
+    request = DownloadRequest(path=path, sha256=False, length=limit_bytes)
+    content = await rocklet.download(DOWNLOAD, request, _receive_bytes)
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    return decoder.decode(content, final=limit_bytes is None or len(content) < limit_bytes)
+
+
+async def _receive_bytes(route: Route, call: Call) -> bytes:
+    async with route.stream(call) as (_, pieces):
+        return b"".join([piece async for piece in pieces])

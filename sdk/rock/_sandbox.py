@@ -5,16 +5,25 @@ import logging
 import os
 import secrets
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from rock import _convert
+from rock import _convert, _nohup
+from rock._absent import absent_name
+from rock._actions import AbstractSandbox
 from rock._config import find_gateway
 from rock._connection import Connection
+from rock._deploy import Deploy
+from rock._file_system import FileSystem
 from rock._files import LocalSource, receive_file
 from rock._gateway import Gateway
+from rock._network import Network
+from rock._process import Process
+from rock._remote_user import RemoteUser
 from rock._requests import (
     BashAction,
     CloseBashSessionRequest,
@@ -31,8 +40,10 @@ from rock._responses import (
     CloseBashSessionResponse,
     CloseResponse,
     CommandResponse,
+    CommitStatusResponse,
     CreateBashSessionResponse,
     DownloadFileResponse,
+    ExecuteBashSessionResponse,
     IsAliveResponse,
     ReadFileResponse,
     SandboxStatusResponse,
@@ -46,6 +57,7 @@ from rock.errors import (
     FileAccess,
     InternalError,
     InvalidParameterRockException,
+    NotInThisClient,
     RockException,
     SandboxNotFound,
     SessionNotFound,
@@ -63,9 +75,10 @@ log = logging.getLogger(__name__)
 _CLEANUP_TIMEOUT = 5.0  # seconds
 _FIRST_OF_19_DIGITS = 10**18  # ROCK names temporary sessions so, after a clock; two callers must not meet in one
 _ROCK_PREFIX = "/apis/envs/sandbox/v1"
+_NOT_STARTED = "this sandbox is not started; call start() or attach() first"
 
 
-class Sandbox:
+class Sandbox(AbstractSandbox):
     """One sandbox: started through the gateway, acted on directly where its host can be reached.
 
     A call that is cancelled ends its command in the sandbox.  A sandbox pickles, copies and survives a fork, and may be
@@ -82,6 +95,15 @@ class Sandbox:
         self._host_name: str | None = None
         self._host_ip: str | None = None
         self._connection: Connection | None = None
+        self.remote_user = RemoteUser(self)
+        self.process = Process(self)
+        self.network = Network(self)
+        self.fs = FileSystem(self)
+        self.deploy = Deploy(self)
+        # What ROCK has here is not in this client yet; its users also set these.
+        self.agent: Any = absent_name("rock.sdk.sandbox.agent.rock_agent", "RockAgent")
+        self.model_service: Any = None
+        self.runtime_envs: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         return f"Sandbox(sandbox_id={self._sandbox_id!r}, host_name={self._host_name!r}, image={self.config.image!r})"
@@ -155,6 +177,35 @@ class Sandbox:
             # ROCK's users rely on stop() never raising; the sandbox's own clocks will end it.
             log.warning("sandbox %s could not be stopped, its idle timeout will end it: %s", self._sandbox_id, error)
 
+    async def delete(self) -> None:
+        """Forget a sandbox that was stopped: not even its status is known afterwards.
+
+        Raises BadRequestRockError: it still runs, stop it first.
+        """
+        await self._gateway.call(ops.DELETE_SANDBOX, m.Empty(), sandbox_id=self._require_id())
+
+    async def restart(self) -> None:
+        """Not to be had: raises NotInThisClient, for files do not survive a stop on Nomad."""
+        raise NotInThisClient("Sandbox.restart: the files of a sandbox do not survive a stop on Nomad; start another")
+
+    async def archive(self) -> None:
+        """Not to be had: raises NotInThisClient, for files do not survive a stop on Nomad."""
+        raise NotInThisClient("Sandbox.archive: the files of a sandbox do not survive a stop on Nomad; download them")
+
+    async def commit(
+        self, image_tag: str, username: str, password: str, timeout: float = 180, interval: float = 2
+    ) -> CommitStatusResponse | None:
+        """Not there yet: raises NotInThisClient."""
+        raise NotInThisClient("Sandbox.commit is not in this client yet")
+
+    async def commit_async(self, image_tag: str, username: str, password: str) -> CommitStatusResponse | None:
+        """Not there yet: raises NotInThisClient."""
+        raise NotInThisClient("Sandbox.commit_async is not in this client yet")
+
+    async def get_commit_status(self) -> CommitStatusResponse | None:
+        """Not there yet: raises NotInThisClient."""
+        raise NotInThisClient("Sandbox.get_commit_status is not in this client yet")
+
     async def close(self) -> CloseResponse:
         """The same as `stop`."""
         await self.stop()
@@ -193,10 +244,12 @@ class Sandbox:
 
     # ---------------------------------------------------------------------------------------------------- sessions
 
-    async def create_session(self, request: CreateBashSessionRequest | None = None) -> CreateBashSessionResponse:
+    async def create_session(
+        self, create_session_request: CreateBashSessionRequest | None = None
+    ) -> CreateBashSessionResponse:
         """Start a bash that keeps its state from command to command; one of the same name is kept as it is."""
         session = await self._rocklet.call(
-            ops.CREATE_SESSION, _convert.to_create_session(request or CreateBashSessionRequest())
+            ops.CREATE_SESSION, _convert.to_create_session(create_session_request or CreateBashSessionRequest())
         )
         return CreateBashSessionResponse(output=session.output)
 
@@ -217,26 +270,47 @@ class Sandbox:
         wait_timeout: float = 300,
         wait_interval: float = 10,
         mode: RunMode | str = RunMode.NORMAL,
+        response_limited_bytes_in_nohup: int | None = None,
+        ignore_output: bool = False,
+        output_file: str | None = None,
         *,
         timeout: float | None = None,
         check: Literal["raise", "silent", "ignore"] = "raise",
     ) -> BashObservation:
         """Run a command in a session; without one, in a session of its own that is closed afterwards.
 
-        `timeout` seconds after its start it is killed.  `check` says what an exit code other than 0 does: raise, return
-        it, or return None in its place.  `wait_timeout` and `wait_interval` have no effect in normal mode, as in ROCK.
+        In normal mode it is killed `timeout` seconds after its start, and `check` says what an exit code other than 0
+        does: raise, return it, or return None in its place.
 
-        Raises NonZeroExitCode or CommandTimeout, unless `check` says otherwise: both are `CommandRockError`s, start
-        with `Failed to execute command:` and have the output; InvalidParameterRockException: another mode.
+        In nohup mode it runs in the background and is waited for, `wait_timeout` seconds at most; then it goes on.  Its
+        exit code is its own, and 128 + n after signal n; `failure_reason` says what befell it.  Its output is the first
+        `response_limited_bytes_in_nohup` bytes, or with `ignore_output` a note on where it is.  `output_file`, whose
+        name needs an extension, keeps it.  `wait_interval` has no effect: nobody polls.
+
+        Raises NonZeroExitCode or CommandTimeout in normal mode, unless `check` says otherwise: both are
+        `CommandRockError`s, start with `Failed to execute command:` and have the output;
+        InvalidParameterRockException: another mode.
         """
-        if mode != RunMode.NORMAL:
-            raise InvalidParameterRockException(f"Unsupported arun mode: {mode}; this client knows 'normal'")
+        if mode not in (RunMode.NORMAL, RunMode.NOHUP):
+            raise InvalidParameterRockException(f"Unsupported arun mode: {mode}; it must be 'normal' or 'nohup'")
+        async with self._session_or_temporary(session) as session:
+            if mode == RunMode.NORMAL:
+                return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
+            job = _nohup.Job(self, self._rocklet, cmd, output_file)
+            return await job.run(
+                session, wait_timeout, limit_bytes=response_limited_bytes_in_nohup, ignore_output=ignore_output
+            )
+
+    @asynccontextmanager
+    async def _session_or_temporary(self, session: str | None) -> AsyncIterator[str]:
+        """The session that is named, or one for the block alone."""
         if session is not None:
-            return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
+            yield session
+            return
         session = f"bash-{_FIRST_OF_19_DIGITS + secrets.randbelow(9 * _FIRST_OF_19_DIGITS)}"
         await self.create_session(CreateBashSessionRequest(session=session))
         try:
-            return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
+            yield session
         finally:
             await self._close_temporary(session)
 
@@ -254,6 +328,54 @@ class Sandbox:
     async def _run(self, action: BashAction) -> BashObservation:
         observation = await self._rocklet.call(ops.RUN_IN_SESSION, _convert.to_run(action))
         return _convert.from_observation(observation, action)
+
+    async def run_nohup_and_wait(
+        self, cmd: str, redirect_file_path: str = "/dev/null", wait_timeout: int = 300, wait_interval: int = 10
+    ) -> ExecuteBashSessionResponse:
+        """Run a command in the background, its output in a file; whether it has ended, and how.
+
+        Deprecated in ROCK: use `arun` in nohup mode.
+        """
+        async with self._session_or_temporary(None) as session:
+            pid, refusal = await self.start_nohup_process(cmd, redirect_file_path, session)
+            if pid is None:
+                return ExecuteBashSessionResponse(message=f"Failed to execute nohup command {cmd!r}: {refusal}")
+            success, message = await self.wait_for_process_completion(pid, session, wait_timeout, wait_interval)
+        return ExecuteBashSessionResponse(success=success, message=message)
+
+    async def start_nohup_process(
+        self, cmd: str, tmp_file: str, session: str
+    ) -> tuple[int | None, BashObservation | None]:
+        """Start a command in the background of a session, its output in a file; its process id, or what went wrong."""
+        return await _nohup.start_process(self, cmd, tmp_file, session)
+
+    async def wait_for_process_completion(
+        self, pid: int, session: str, wait_timeout: float, wait_interval: float
+    ) -> tuple[bool, str]:
+        """Whether a process has ended, after `wait_timeout` seconds at most, and a sentence about that.
+
+        `session` and `wait_interval` have no effect: the rocklet tells.
+        """
+        end, message = await _nohup.wait_for_process(self._rocklet, pid, wait_timeout)
+        return end is not None, message
+
+    async def handle_nohup_output(  # noqa: PLR0913 - ROCK's signature
+        self,
+        tmp_file: str,
+        session: str,
+        success: bool,
+        message: str,
+        ignore_output: bool,
+        response_limited_bytes_in_nohup: int | None,
+    ) -> BashObservation:
+        """A background command's output, or with `ignore_output` a note on where it is; exit code 0 or 1."""
+        if ignore_output:
+            output = await _nohup.render_detached(self, tmp_file, success, message)
+        else:
+            output = await _nohup.read_output(self._rocklet, tmp_file, response_limited_bytes_in_nohup)
+        return BashObservation(
+            output=output, exit_code=0 if success else 1, failure_reason="" if success else message
+        )
 
     async def execute(self, command: Command) -> CommandResponse:
         """Run one program, without a session.
@@ -276,6 +398,34 @@ class Sandbox:
         """
         file = await self._rocklet.call(ops.READ_FILE, _convert.to_read_file(request))
         return ReadFileResponse(content=file.content)
+
+    async def read_file_by_line_range(
+        self,
+        file_path: str,
+        start_line: int | None = None,
+        end_line: int | None = None,
+        lines_per_request: int = 1000,
+        session: str | None = None,
+    ) -> ReadFileResponse:
+        """Some lines of a text file, counted from 1, both ends included; to the file's end if `end_line` is None.
+
+        `lines_per_request` and `session` have no effect: the lines come in one piece.
+        Raises InvalidParameterRockException; FileAccess: there is no such file, or it cannot be read.
+        """
+        start = 1 if start_line is None else start_line
+        if start < 1:
+            raise InvalidParameterRockException(f"start_line({start_line}) must be positive")
+        if end_line is not None and end_line < start:
+            raise InvalidParameterRockException(f"end_line({end_line}) must be greater than start_line({start_line})")
+        if not 1 <= lines_per_request <= 10_000:
+            raise InvalidParameterRockException(
+                f"lines_per_request({lines_per_request}) must be between 1 and 10000"
+            )
+        last = "$" if end_line is None else str(end_line)
+        read = await self.execute(Command(command=["sed", "-n", f"{start},{last}p", "--", file_path]))
+        if read.exit_code != 0:
+            raise FileAccess(f"Failed to read file {file_path}: {read.stderr.strip()}", details={"path": file_path})
+        return ReadFileResponse(content=read.stdout)
 
     async def write_file(self, request: WriteFileRequest) -> WriteFileResponse:
         """Write a text file; parents are created.  A path that cannot be written answers `success=False`."""
@@ -335,13 +485,16 @@ class Sandbox:
     @property
     def _rocklet(self) -> Connection:
         if self._connection is None:
-            raise InvalidParameterRockException("this sandbox is not started; call start() or attach() first")
+            raise InvalidParameterRockException(_NOT_STARTED)
         return self._connection
 
-    async def _get_status(self) -> m.SandboxStatus:
+    def _require_id(self) -> str:
         if self._sandbox_id is None:
-            raise InvalidParameterRockException("this sandbox is not started; call start() or attach() first")
-        status = await self._gateway.call(ops.GET_SANDBOX, m.GetSandboxRequest(), sandbox_id=self._sandbox_id)
+            raise InvalidParameterRockException(_NOT_STARTED)
+        return self._sandbox_id
+
+    async def _get_status(self) -> m.SandboxStatus:
+        status = await self._gateway.call(ops.GET_SANDBOX, m.GetSandboxRequest(), sandbox_id=self._require_id())
         self._rocklet.learn(status.rocklet)
         return status
 

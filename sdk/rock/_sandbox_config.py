@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rock import _config
 from rock.wire.spec import DEFAULT_MAX_LIFETIME, Isolation
@@ -22,6 +22,8 @@ _SECRETS = frozenset({"api_key", "xrl_authorization", "registry_password", "extr
 
 class BaseConfig(BaseModel):
     """Where the gateway is."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # pydantic shows what is wrong together with what is secret
 
     base_url: str = Field(default_factory=_config.default_base_url)
     """$ROCK_BASE_URL, else the credentials file's, else http://localhost:8080."""

@@ -11,6 +11,7 @@ from rock._requests import (
     Command,
     CreateBashSessionRequest,
     ReadFileRequest,
+    RunMode,
     UploadMode,
     UploadRequest,
     WriteFileRequest,
@@ -83,6 +84,10 @@ class SyncSandbox:
         """As `Sandbox.stop`."""
         _portal.run(self.sandbox.stop())
 
+    def delete(self) -> None:
+        """As `Sandbox.delete`."""
+        _portal.run(self.sandbox.delete())
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -104,24 +109,29 @@ class SyncSandbox:
         """As `Sandbox.renew_lease`."""
         _portal.run(self.sandbox.renew_lease(lease))
 
-    def create_session(self, request: CreateBashSessionRequest | None = None) -> CreateBashSessionResponse:
+    def create_session(
+        self, create_session_request: CreateBashSessionRequest | None = None
+    ) -> CreateBashSessionResponse:
         """As `Sandbox.create_session`."""
-        return _portal.run(self.sandbox.create_session(request))
+        return _portal.run(self.sandbox.create_session(create_session_request))
 
     def close_session(self, request: CloseBashSessionRequest | None = None) -> CloseBashSessionResponse:
         """As `Sandbox.close_session`."""
         return _portal.run(self.sandbox.close_session(request))
 
-    def run(
+    def run(  # noqa: PLR0913 - those of `Sandbox.arun` that have an effect
         self,
         cmd: str,
         session: str | None = None,
+        wait_timeout: float = 300,
+        mode: RunMode | str = RunMode.NORMAL,
         *,
         timeout: float | None = None,
         check: Literal["raise", "silent", "ignore"] = "raise",
     ) -> BashObservation:
-        """As `Sandbox.arun` in normal mode."""
-        return _portal.run(self.sandbox.arun(cmd, session, timeout=timeout, check=check))
+        """As `Sandbox.arun`."""
+        work = self.sandbox.arun(cmd, session, wait_timeout, mode=mode, timeout=timeout, check=check)
+        return _portal.run(work)
 
     def run_in_session(self, action: BashAction) -> BashObservation:
         """As `Sandbox.run_in_session`."""
@@ -134,6 +144,12 @@ class SyncSandbox:
     def read_file(self, request: ReadFileRequest) -> ReadFileResponse:
         """As `Sandbox.read_file`."""
         return _portal.run(self.sandbox.read_file(request))
+
+    def read_file_by_line_range(
+        self, file_path: str, start_line: int | None = None, end_line: int | None = None
+    ) -> ReadFileResponse:
+        """As `Sandbox.read_file_by_line_range`."""
+        return _portal.run(self.sandbox.read_file_by_line_range(file_path, start_line, end_line))
 
     def write_file(self, request: WriteFileRequest) -> WriteFileResponse:
         """As `Sandbox.write_file`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,22 @@ PATHS = {
     "CommandResponse CreateBashSessionRequest CreateBashSessionResponse CreateSessionRequest IsAliveResponse "
     "Observation ReadFileRequest ReadFileResponse RunMode SandboxResponse SandboxStatusResponse UploadMode "
     "UploadRequest UploadResponse WriteFileRequest WriteFileResponse",
+    "rock.actions.envs.base": "Env",
+    "rock.actions.envs.request": "EnvCloseRequest EnvMakeRequest EnvResetRequest EnvStepRequest",
+    "rock.actions.envs.response": "EnvCloseResponse EnvListResponse EnvMakeResponse EnvResetResponse EnvStepResponse",
+    "rock.actions.response": "BaseResponse ResponseStatus RockResponse",
+    "rock.actions.sandbox.base": "AbstractSandbox _ExceptionTransfer",
+    "rock.actions.sandbox.config": "RemoteSandboxRuntimeConfig RockletConfig SandboxRuntimeConfig",
+    "rock.common.constants": "PID_PREFIX PID_SUFFIX",
+    "rock.common.validation": "NonBlankStr",
+    "rock.sdk.common.constants": "RunModeType",
+    "rock.sdk.sandbox.deploy": "Deploy",
+    "rock.sdk.sandbox.file_system": "FileSystem LinuxFileSystem",
+    "rock.sdk.sandbox.network": "Network",
+    "rock.sdk.sandbox.process": "Process",
+    "rock.sdk.sandbox.remote_user": "LinuxRemoteUser RemoteUser",
+    "rock.sdk.sandbox.speedup": "SpeedupType",
+    "rock.sdk.sandbox.speedup.types": "SpeedupType",
     "rock.actions.sandbox.request": "ChmodRequest ChownRequest Command CreateBashSessionRequest",
     "rock.actions.sandbox.response": "ChmodResponse ChownResponse DownloadFileResponse State StateTransitionRecord",
     "rock.sdk.sandbox.client": "RunMode Sandbox SandboxGroup",
@@ -63,6 +81,19 @@ def _loaded(program: str) -> set[str]:
 @pytest.mark.slow
 def test_importing_the_package_loads_next_to_nothing() -> None:
     assert not _loaded("import rock") & {*_HEAVY, *_SERVERS}
+
+
+@pytest.mark.slow
+def test_a_tree_of_two_distributions_says_which_and_what_to_do(tmp_path: Path) -> None:
+    shutil.copytree(Path(rock.__path__[0]), tmp_path / "rock")
+    (tmp_path / "rock" / "admin").mkdir()
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import rock"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False, timeout=60
+    )
+    said = ran.stderr.splitlines()[-1]
+    assert said.startswith(f"ImportError: {tmp_path}/rock holds files of both rock-nomad and rl-rock")
+    assert "pip uninstall -y rl-rock rock-nomad && pip install rock-nomad" in said
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from rock._requests import (
     Command,
     CreateBashSessionRequest,
     ReadFileRequest,
-    RunMode,
     UploadMode,
     UploadRequest,
     WriteFileRequest,
@@ -29,16 +28,18 @@ from rock.errors import (
     ClusterUnavailable,
     CommandRockError,
     CommandTimeout,
+    FileAccess,
     FileNotFound,
     InvalidParameterRockException,
     InvalidRequest,
     NonZeroExitCode,
+    NotInThisClient,
     SandboxDied,
     SandboxNotFound,
     SessionNotFound,
 )
 from rock.wire import messages as m
-from rock.wire.operations import GET_CLOCKS, GET_SANDBOX, RESOLVE_ROCKLET, STOP_SANDBOX
+from rock.wire.operations import DELETE_SANDBOX, GET_CLOCKS, GET_SANDBOX, RESOLVE_ROCKLET, STOP_SANDBOX
 from rock.wire.reasons import Reason
 from tests.rock.servers import WireServer, serve
 
@@ -105,9 +106,38 @@ async def test_a_command_that_takes_too_long_is_killed_and_its_output_kept(sandb
 
 
 async def test_another_mode_than_normal_is_refused_by_name(sandbox: Sandbox) -> None:
-    for mode in (RunMode.NOHUP, "sideways"):
-        with pytest.raises(InvalidParameterRockException, match=r"Unsupported arun mode.*'normal'"):
-            await sandbox.arun("true", mode=mode)
+    with pytest.raises(InvalidParameterRockException, match=r"Unsupported arun mode: sideways; .*'normal' or 'nohup'"):
+        await sandbox.arun("true", mode="sideways")
+
+
+async def test_some_lines_of_a_file_are_read(sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("".join(f"{n}\n" for n in range(1, 3001)) + "last")
+    read = sandbox.read_file_by_line_range
+    assert (await read(str(path), 2, 4)).content == "2\n3\n4\n"
+    assert (await read(str(path), start_line=3000)).content == "3000\nlast"
+    assert (await read(str(path))).content == path.read_text()
+    for wrong, reason in (((0, None), "must be positive"), ((5, 4), "must be greater")):
+        with pytest.raises(InvalidParameterRockException, match=reason):
+            await read(str(path), *wrong)
+    with pytest.raises(InvalidParameterRockException, match="between 1 and 10000"):
+        await read(str(path), lines_per_request=0)
+    with pytest.raises(FileAccess):
+        await read(str(tmp_path / "none"))
+
+
+async def test_a_stopped_sandbox_is_deleted_and_what_nomad_cannot_do_says_so(
+    sandbox: Sandbox, gateway: WireServer
+) -> None:
+    gateway.always(DELETE_SANDBOX, m.Empty())
+    await sandbox.delete()
+    assert len(gateway.asked(DELETE_SANDBOX)) == 1
+    calls = (sandbox.restart(), sandbox.archive(), sandbox.commit("t", "u", "p"), sandbox.commit_async("t", "u", "p"))
+    for call in (*calls, sandbox.get_commit_status()):
+        with pytest.raises(NotInThisClient, match=r"^Sandbox\.\w+"):
+            await call
+    with pytest.raises(NotInThisClient, match=r"RockAgent\.install is not in this client yet"):
+        sandbox.agent.install("agent.yaml")
 
 
 async def test_a_cancelled_command_is_ended_and_its_session_answers_at_once(sandbox: Sandbox) -> None:

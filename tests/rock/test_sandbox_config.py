@@ -86,3 +86,10 @@ def test_no_secret_is_shown() -> None:
         )
     assert "hidden" not in f"{config!r} {config}"
     assert "http://gateway:1" in repr(config)
+
+
+def test_a_config_that_is_refused_shows_no_secret() -> None:
+    wrong: dict[str, object] = {"registry_password": "s3cret", "auto_archive_seconds": 1, "auto_delete_seconds": 1}
+    with pytest.raises(ValidationError, match="cannot be specified together") as caught:
+        SandboxConfig.model_validate(wrong)
+    assert "s3cret" not in str(caught.value)

@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -16,12 +17,15 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import cloudpickle
 import msgspec
 import pytest
 
+from rock import _nohup
 from rock._credentials import write_credentials
 from rock._group import SandboxGroup
 from rock._reach import HOSTS
@@ -29,9 +33,9 @@ from rock._requests import Command, CreateBashSessionRequest
 from rock._sandbox import Sandbox
 from rock._sandbox_config import SandboxConfig, SandboxGroupConfig
 from rock._sync import SyncSandbox
-from rock.errors import OutcomeUnknown, SandboxEnded, SandboxNotFound, StartFailed, Unauthorized
+from rock.errors import OutcomeUnknown, SandboxEnded, SandboxNotFound, SandboxUnreachable, StartFailed, Unauthorized
 from rock.wire.messages import Empty
-from rock.wire.operations import RESOLVE_ROCKLET
+from rock.wire.operations import GET_CLOCKS, RESOLVE_ROCKLET
 from rock.wire.reasons import Reason
 from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway_process
@@ -177,6 +181,64 @@ async def attach_to_running(sandbox_id: str) -> None:
     await sandbox.get_status()
 
 
+@pytest.mark.parametrize("direct", ["always", "never"])
+async def test_a_background_command_tells_its_own_end_whichever_way_it_is_asked(
+    direct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_nohup, "_HOLD", 0.3)  # so that one wait takes several answers
+    async with Sandbox(small(direct=direct)) as sandbox:
+        commands = [f"echo {n}; sleep 0.8; exit {n}" for n in range(8)]
+        observations = await asyncio.gather(*(sandbox.arun(command, mode="nohup") for command in commands))
+        assert [(each.output, each.exit_code) for each in observations] == [(str(n), n) for n in range(8)]
+        clocks = await sandbox._rocklet.call(GET_CLOCKS, Empty())
+        assert clocks.sessions == 0
+
+
+@pytest.mark.parametrize("direct", ["always", "never"])
+async def test_connections_that_are_cut_while_a_background_command_runs_are_no_end_of_it(
+    gateway: Gateway, direct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_nohup, "_HOLD", 0.1)
+    async with run_relay(gateway.url) as to_gateway, Sandbox(small(base_url=to_gateway.url, direct=direct)) as sandbox:
+        endpoint = await sandbox._gateway.call(RESOLVE_ROCKLET, Empty(), sandbox_id=sandbox.sandbox_id or "")
+        async with run_relay(endpoint.url) as to_rocklet:
+            await sandbox.create_session(CreateBashSessionRequest(session="work"))
+            pid, _ = await sandbox.start_nohup_process("sleep 2; exit 3", "/dev/null", "work")
+            sandbox._rocklet.learn(msgspec.structs.replace(endpoint, url=to_rocklet.url))
+            relay = to_rocklet if direct == "always" else to_gateway
+            waiting = asyncio.ensure_future(_nohup.wait_for_process(sandbox._rocklet, pid or 0, 30))
+            while not waiting.done():
+                relay.armed = random.random() < 0.5
+                await asyncio.wait([waiting], timeout=0.1)
+            relay.armed = False
+            end, _ = await waiting
+    assert end is not None
+    assert end.exit_code == 3
+    assert relay.lost > 0
+
+
+async def test_a_sandbox_that_ends_under_a_background_command_raises_its_end() -> None:
+    async with Sandbox(small()) as sandbox:
+        running = asyncio.ensure_future(sandbox.arun("sleep 3600", mode="nohup"))
+        await asyncio.sleep(0.5)
+        await sandbox.stop()
+        with pytest.raises((SandboxEnded, SandboxUnreachable)):
+            await asyncio.wait_for(running, 30)
+
+
+async def test_fifty_cancelled_calls_in_a_row_leave_their_session_and_background_commands_alone() -> None:
+    async with Sandbox(small()) as sandbox:
+        await sandbox.create_session(CreateBashSessionRequest(session="work"))
+        background = asyncio.ensure_future(sandbox.arun("sleep 3; echo lived", session="work", mode="nohup"))
+        for n in range(50):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(sandbox.arun("sleep 3600", session="work"), 0.05)
+            begun = time.monotonic()
+            assert (await sandbox.arun(f"echo {n}", session="work")).output == str(n)
+            assert time.monotonic() - begun < 2
+        assert (await background).output == "lived"
+
+
 async def test_a_cancelled_start_leaves_no_sandbox() -> None:
     ids = [uuid.uuid4().hex for _ in range(4)]
     for sandbox_id, patience in zip(ids, (0.001, 0.01, 0.1, 0.3), strict=True):
@@ -222,6 +284,23 @@ async def test_a_command_whose_answer_is_lost_runs_once(
     assert relay.lost == 1
     assert ran.stdout == "1\n"
     assert (tmp_path / "counter").read_text() == "run\n"
+
+
+async def test_groups_configs_and_answers_pickle_and_copy_after_use() -> None:
+    group = SandboxGroup(SandboxGroupConfig.model_validate({"memory": "64m", "cpus": 0.1, "size": 2}))
+    await group.start()
+    try:
+        first = group.sandbox_list[0]
+        answers = (await first.arun("echo hi"), await first.get_status(), await first.is_alive())
+        used: list[Any] = [group, group.config, *answers]
+        for copies in (pickle.loads(pickle.dumps(used)), cloudpickle.loads(cloudpickle.dumps(used)), deepcopy(used)):
+            twin, *others = copies
+            assert others == used[1:]
+            outputs = [(await sandbox.arun("echo hi")).output for sandbox in twin.sandbox_list]
+            assert outputs == ["hi", "hi"]
+            assert twin.sandbox_list[0].fs.sandbox is twin.sandbox_list[0]
+    finally:
+        await group.stop()
 
 
 async def test_a_group_starts_and_stops() -> None:

@@ -1,0 +1,5 @@
+"""`Sandbox.network`, at ROCK's path."""
+
+from rock._network import Network
+
+__all__ = ["Network"]
