@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -10,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.pythons import VERSIONS, find_python
 
 ROOT = Path(__file__).parents[1]
 WHEELS = Path(os.environ.get("ROCK_WHEELS", ROOT / ".cache" / "wheels"))
@@ -37,6 +41,26 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> str:
     ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
     return ran.stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_clients_own_tests_pass_on_every_python(client: Path, version: str, tmp_path: Path) -> None:
+    """Those that need neither a rocklet nor a cluster, which are newer."""
+    python = find_python(version)
+    if python is None:
+        pytest.skip(f"no python{version} on this machine")
+    _run([python, "-m", "venv", str(tmp_path / "venv")])
+    installed = str(tmp_path / "venv" / "bin" / "python")
+    (wheel,) = client.parents[2].glob("*.whl")
+    source = ["--no-index", "--find-links", str(WHEELS)] if WHEELS.is_dir() else []
+    needed = [str(wheel), "pytest", "pytest-asyncio", "hypothesis", "cloudpickle", "uvloop"]
+    _run([installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *source, *needed])
+    # A copy of the tests, so that the repository's own packages are not found beside them.
+    shutil.copytree(ROOT / "tests", tmp_path / "tests")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--ignore=tests/rock/test_whole_path.py"]
+    said = _run([installed, "-m", "pytest", "tests/rock", *options], cwd=tmp_path)
+    assert re.search(r"\b\d{3,} passed", said)
 
 
 def _loaded(python: Path, program: str) -> set[str]:

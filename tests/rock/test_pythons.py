@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.pythons import VERSIONS, find_python
+
 SDK = Path(__file__).parents[2] / "sdk"
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
-
-
-def _find(version: str) -> str | None:
-    """An interpreter of a version that runs: on PATH, or among those that pyenv has."""
-    installed = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}"))
-    for candidate in [shutil.which(f"python{version}"), *map(str, installed)]:
-        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return candidate
-    return None
-
-
 @pytest.mark.slow
 def test_no_syntax_or_library_call_is_newer_than_python_3_10() -> None:
     vermin = Path(sys.executable).with_name("vermin")
@@ -38,7 +27,7 @@ def test_no_syntax_or_library_call_is_newer_than_python_3_10() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_module_compiles_and_the_package_imports(version: str, tmp_path: Path) -> None:
-    python = _find(version)
+    python = find_python(version)
     if python is None:
         pytest.skip(f"no python{version} on this machine")
     program = (
