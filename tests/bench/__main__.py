@@ -1,4 +1,7 @@
-"""`python -m tests.bench [CASE...]`: every case, or those whose titles hold one of the words.  Prints ratios."""
+"""`python -m tests.bench [CASE...]`: every case, or those whose titles hold one of the words.  Prints ratios.
+
+`wakeups` is one more: how soon after its end a background command's caller goes on.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,9 @@ from rock.wire import operations as op
 from tests.bench.cases import Bench, Case
 from tests.bench.floors import BarePty, start_echo
 from tests.bench.measure import Sample, time_rounds
+from tests.bench.wakeups import COUNT, measure_wakeups
+
+_WAKEUPS = "wakeups"
 
 
 async def _main(words: list[str]) -> None:
@@ -37,9 +43,14 @@ async def _main(words: list[str]) -> None:
                 print(f"measuring: {case.title}", file=sys.stderr)
                 samples = await time_rounds({**case.floors, **case.ours}, calls=case.calls)
                 _add_rows(table, case, samples)
+        wakeups = await measure_wakeups(bench.sandbox, "bench") if not words or _WAKEUPS in words else []
     console = Console(width=110)
     console.print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, embedded cluster; medians of 5 rounds")
-    console.print(table)
+    if table.rows:
+        console.print(table)
+    if wakeups:
+        median, p99 = (wakeups[len(wakeups) * part // 100] * 1e3 for part in (50, 99))
+        console.print(f"{COUNT} background commands at once: woken {median:.1f} ms after their end, p99 {p99:.1f} ms")
 
 
 def _add_rows(table: Table, case: Case, samples: dict[str, Sample]) -> None:
