@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +22,7 @@ from rock.errors import SandboxEnded, SandboxUnreachable, SessionNotFound
 from rock.wire import messages as m
 from rock.wire.errors import ClusterUnavailable
 from rock.wire.operations import RESOLVE_ROCKLET, WAIT_PROCESS
+from tests.processes import pids_of
 from tests.rock.servers import Seen, WireServer, serve
 
 pytestmark = pytest.mark.slow  # a real rocklet
@@ -60,8 +63,10 @@ async def test_a_command_that_takes_too_long_goes_on_and_says_so(sandbox: Sandbo
     observation = await nohup(sandbox, "echo early; sleep 47.3", wait_timeout=0.2)
     assert (observation.output, observation.exit_code) == ("early", 1)
     assert "did not complete within 0.2s (timeout: 0.2s)" in observation.failure_reason
-    alive = await sandbox.execute(Command(command=["pkill", "-f", "sleep 47.3"]))
-    assert alive.exit_code == 0
+    pids = pids_of("sleep 47.3")
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
 
 async def test_the_process_id_is_the_programs_own(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from rock.wire.operations import GET_CLOCKS, RESOLVE_ROCKLET
 from rock.wire.reasons import Reason
 from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway_process
+from tests.processes import is_running
 from tests.rock.proxies import run_proxy, run_relay
 from tests.rock.servers import in_thread
 
@@ -172,7 +173,7 @@ asyncio.run(sandbox.arun({mark!r}, session="work"))
     )
     assert b"KeyboardInterrupt" in ended.stderr
     assert run(started, "echo next") == "next"
-    assert subprocess.run(["pgrep", "-fx", mark], check=False).returncode == 1
+    assert not is_running(mark)
 
 
 async def attach_to_running(sandbox_id: str) -> None:
