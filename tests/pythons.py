@@ -1,14 +1,22 @@
-"""The Pythons that this machine has, of those that trainers' images have."""
+"""The Pythons that this machine has, of those that trainers' images have.
+
+`python -m tests.pythons FOLDER` puts aside the wheels with which the client's tests run on each of them offline.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-__all__ = ["VERSIONS", "find_python"]
+__all__ = ["CLIENT_TESTS", "VERSIONS", "find_python"]
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+CLIENT_TESTS = ("pytest", "pytest-asyncio", "hypothesis", "cloudpickle", "uvloop")
+"""What the client's tests need beside the client."""
+
+_CLIENT = ("aiohttp>=3.12", "msgspec>=0.19", "pydantic>=2.7")  # as in pyproject.toml
 
 
 def find_python(version: str) -> str | None:
@@ -18,3 +26,14 @@ def find_python(version: str) -> str | None:
         if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
             return candidate
     return None
+
+
+def _put_wheels_aside(folder: str) -> None:
+    for python in filter(None, map(find_python, VERSIONS)):
+        # By that Python itself: which requirements apply depends on it.
+        pip = [sys.executable, "-m", "pip", "--python", python]
+        subprocess.run([*pip, "download", "--quiet", "--dest", folder, *_CLIENT, *CLIENT_TESTS], check=True)
+
+
+if __name__ == "__main__":
+    _put_wheels_aside(sys.argv[1])

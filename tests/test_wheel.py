@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pythons import VERSIONS, find_python
+from tests.pythons import CLIENT_TESTS, VERSIONS, find_python
 
 ROOT = Path(__file__).parents[1]
 WHEELS = Path(os.environ.get("ROCK_WHEELS", ROOT / ".cache" / "wheels"))
@@ -53,7 +53,7 @@ def test_the_clients_own_tests_pass_on_every_python(client: Path, version: str, 
     installed = str(tmp_path / "venv" / "bin" / "python")
     (wheel,) = client.parents[2].glob("*.whl")
     source = ["--no-index", "--find-links", str(WHEELS)] if WHEELS.is_dir() else []
-    needed = [str(wheel), "pytest", "pytest-asyncio", "hypothesis", "cloudpickle", "uvloop"]
+    needed = [str(wheel), *CLIENT_TESTS]
     _run([installed, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *source, *needed])
     # A copy of the tests, so that the repository's own packages are not found beside them.
     shutil.copytree(ROOT / "tests", tmp_path / "tests")
