@@ -268,6 +268,8 @@ def _environment(spec: SandboxSpec, sandbox_id: str, token_sha256: str, isolatio
         "ROCKLET_ENV": _interpolated_by_nobody(spec.env),
         "ROCKLET_PORTS": json.dumps(spec.ports),
     }
+    if kind.maps_ports:
+        env["ROCKLET_OWNS_NETWORK"] = "1"
     if spec.lease is not None:
         env["ROCKLET_LEASE"] = _plain(spec.lease)
     if not kind.uses_image:

@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The sandbox's environment, for commands."""
     ports: list[int] = []
     """The ports that may be forwarded to; empty: every port from 1024."""
+    shares_network: bool = True
+    """Whether others, too, listen on the ports that the sandbox sees; then only its own processes' are forwarded to."""
     home: str = "/"
     """Where commands start."""
     owns_home: bool = False
@@ -78,6 +80,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
             **read.json("ROCKLET_ENV", dict[EnvName, EnvValue], "a JSON object of names and texts", {}),
         },
         ports=read.json("ROCKLET_PORTS", list[_ForwardedPort], "a JSON list of port numbers", []),
+        shares_network=environ.get("ROCKLET_OWNS_NETWORK") != "1",
         home=home,
         owns_home="ROCKLET_HOME" in environ,
     )

@@ -43,12 +43,15 @@ from rock.wire.messages import (
     WriteFileRequest,
 )
 from rock.wire.operations import Operation
+from rock.wire.tunnels import ConsoleRequest
 from rocklet import files
 from rocklet.actions import Actions, Call, Limits
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
+from rocklet.console import Console
 from rocklet.execute import execute
 from rocklet.memory import OOM_REASON
+from rocklet.ports import Ports
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
 from rocklet.surroundings import absolute, plan_surroundings
@@ -69,6 +72,7 @@ class Engine:
     def __init__(self, settings: Settings, tasks: asyncio.TaskGroup, *, adopt_orphans: bool) -> None:
         self._settings = settings
         self._children = Children(adopt=adopt_orphans)
+        self._ports = Ports(settings)
         self._tasks = tasks
         self._sessions: dict[str, BashSession] = {}
         self._clocks = SandboxClocks(
@@ -102,9 +106,12 @@ class Engine:
     @contextlib.contextmanager
     def counting(self, operation: Operation[Any, Any]) -> Iterator[None]:
         """Hold the idle clock while an operation that renews it is served; it starts anew afterwards."""
-        if not operation.renews:
+        with self.in_use() if operation.renews else contextlib.nullcontext():
             yield
-            return
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the idle clock as long as somebody uses the sandbox; it starts anew afterwards."""
         self._clocks.begin_action()
         try:
             yield
@@ -227,6 +234,18 @@ class Engine:
         session = self._sessions.pop(name, None)
         if session is not None:
             self._tasks.create_task(session.close(), name=f"close idle session {name}")
+
+    # -------------------------------------------------------------------------------------------------- tunnels
+
+    async def locate_port(self, port: str) -> tuple[int, list[str]]:
+        """The port that is named, and where on loopback the sandbox's own server listens on it."""
+        return await asyncio.to_thread(self._ports.locate, port)
+
+    def open_console(self, request: ConsoleRequest) -> Console:
+        """Start a program on a terminal of its own."""
+        env = {"TERM": request.term}
+        surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=env)
+        return Console(request, surroundings, self._children)
 
     # ------------------------------------------------------------------------------------------ commands and files
 

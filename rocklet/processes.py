@@ -10,14 +10,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rock.wire.errors import CommandFailed
 from rocklet.memory import OomCounter
 from rocklet.orphans import Orphans
 from rocklet.surroundings import Surroundings
 
-__all__ = ["Child", "Children", "group_members", "is_newborn", "signal_group", "signal_process"]
+__all__ = ["Child", "Children", "descendants", "group_members", "is_newborn", "signal_group", "signal_process"]
 
 log = logging.getLogger(__name__)
 
@@ -143,11 +143,7 @@ class Children:
         generation = parents.keys() & self._children.keys()
         if self._adopts:
             generation = {pid for pid, parent in parents.items() if parent == os.getpid()}
-        found: list[int] = []
-        while generation:
-            found += generation
-            generation = {pid for pid, parent in parents.items() if parent in generation}
-        return found
+        return _with_descendants(generation, parents)
 
     def _forget(self, pid: int) -> None:
         del self._children[pid]
@@ -188,6 +184,20 @@ def is_newborn(pid: int) -> bool:
 def group_members(group: int) -> list[int]:
     """The processes of a process group."""
     return [pid for pid, _, its_group in _read_processes() if its_group == group]
+
+
+def descendants(pid: int) -> list[int]:
+    """The live processes below a process."""
+    parents = {each: parent for each, parent, _ in _read_processes()}
+    return _with_descendants({each for each, parent in parents.items() if parent == pid}, parents)
+
+
+def _with_descendants(generation: set[int], parents: Mapping[int, int]) -> list[int]:
+    found: list[int] = []
+    while generation:
+        found += generation
+        generation = {pid for pid, parent in parents.items() if parent in generation}
+    return found
 
 
 def _read_processes() -> Iterator[tuple[int, int, int]]:

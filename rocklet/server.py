@@ -8,12 +8,15 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 
+import msgspec
 from aiohttp import web
 
 from rock.wire.messages import RockletExit
 from rocklet.config import Settings
 from rocklet.dialects.native import NativeDialect
 from rocklet.engine import Engine
+from rocklet.tunnels.entrance import Tunnels
+from rocklet.tunnels.forwarding import Forwarding, open_session
 
 __all__ = ["Listening", "listen"]
 
@@ -44,9 +47,10 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
-    async with asyncio.TaskGroup() as tasks:
-        engine = Engine(settings, tasks, adopt_orphans=adopt_orphans)
-        dialect = NativeDialect(engine, settings.token_sha256)
+    port: int = listener.getsockname()[1]
+    async with open_session() as session, asyncio.TaskGroup() as tasks:
+        engine = Engine(msgspec.structs.replace(settings, port=port), tasks, adopt_orphans=adopt_orphans)
+        dialect = NativeDialect(engine, Tunnels(engine, Forwarding(session)), settings.token_sha256)
         # handler_cancellation: a caller that goes away is seen at once, and what it had asked for is ended.
         server = web.Server(dialect.handle, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_GRACE)
@@ -54,7 +58,6 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
             await runner.setup()
             site = web.SockSite(runner, listener, backlog=_BACKLOG)
             await site.start()
-            port: int = listener.getsockname()[1]
             log.info("sandbox %s listens on %s port %d", settings.sandbox_id, settings.host, port)
             yield Listening(engine, port)
             await site.stop()

@@ -18,9 +18,11 @@ from rock.wire import codec
 from rock.wire.errors import InternalError, InvalidRequest, RockException, RouteNotFound, TooLarge, to_body
 from rock.wire.messages import DownloadRequest, UploadRequest
 from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, SHA256_HEADER, Operation
+from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rocklet.actions import Call, Reply
 from rocklet.auth import check_token
 from rocklet.engine import Engine
+from rocklet.tunnels.entrance import Tunnels, find_tunnel
 
 __all__ = ["NativeDialect"]
 
@@ -38,8 +40,9 @@ _METHODS = {path: sorted(method for method, each in _ROUTES if each == path) for
 class NativeDialect:
     """Requests in, engine calls, replies out."""
 
-    def __init__(self, engine: Engine, token_sha256: str) -> None:
+    def __init__(self, engine: Engine, tunnels: Tunnels, token_sha256: str) -> None:
         self._engine = engine
+        self._tunnels = tunnels
         self._token_sha256 = token_sha256
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -50,6 +53,8 @@ class NativeDialect:
             operation = self._route(request)
             if given is not None and given != request_id:
                 raise _invalid_header(REQUEST_ID_HEADER, given, "1 to 128 printable characters")
+            if operation is None:
+                return await self._tunnels.serve(request, request_id)
             if operation.carries == "upload":
                 return await self._upload(operation, request, request_id)
             if operation.carries == "download":
@@ -57,19 +62,26 @@ class NativeDialect:
             reply = await self._call(operation, request, request_id, is_named=given is not None)
         except RockException as error:
             reply = _to_reply(error, request_id)
+        except web.HTTPException as error:  # aiohttp's own, of a WebSocket that is none
+            reply = _to_reply(_invalid_header("Upgrade", str(error.text), "a WebSocket's handshake"), request_id)
         except ConnectionError:  # the caller is gone, and aiohttp knows
             raise
         except Exception as fault:  # noqa: BLE001 - the outermost edge: nobody else would tell the caller
             reply = _to_reply(_explain(fault, request_id), request_id)
-        return _to_response(reply, request_id)
+        response = _to_response(reply, request_id)
+        if "Upgrade" in request.headers:
+            response.headers[ERROR_HEADER] = refusal_to_header(reply.body)
+        return response
 
-    def _route(self, request: web.BaseRequest) -> Operation[Any, Any]:
-        """The operation that is asked for, by somebody who may."""
+    def _route(self, request: web.BaseRequest) -> Operation[Any, Any] | None:
+        """The operation that is asked for, by somebody who may; None: a tunnel."""
         operation = _ROUTES.get((request.method, request.path))
         if operation is None or not operation.is_open:
             check_token(request.headers.get("Authorization"), self._token_sha256)
         if operation is not None:
             return operation
+        if find_tunnel(request) is not None:
+            return None
         what = f"{request.method} {request.path}"[:200]
         methods = _METHODS.get(request.path)
         if methods is not None:

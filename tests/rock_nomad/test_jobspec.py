@@ -169,6 +169,11 @@ def test_the_rocklet_is_told_its_clocks_in_plain_numbers() -> None:
     assert "ROCKLET_LEASE" not in _task(render())["Env"]
 
 
+@pytest.mark.parametrize(("isolation", "told"), [("runc", "1"), ("gvisor", "1"), ("exec", None), ("raw_exec", None)])
+def test_only_a_container_is_told_that_its_ports_are_its_own(isolation: Isolation, told: str | None) -> None:
+    assert _task(render(SandboxSpec(isolation=isolation)))["Env"].get("ROCKLET_OWNS_NETWORK") == told
+
+
 def test_on_raw_exec_a_rocklet_of_the_node_listens_where_nomad_says() -> None:
     task = _task(render(profile=PROFILE.model_copy(update={"rocklet_command": ("/usr/bin/rocklet", "-v")})))
     assert task["Driver"] == "raw_exec"

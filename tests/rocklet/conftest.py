@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +17,10 @@ from rock.wire.messages import CreateSessionRequest
 from rock.wire.operations import CREATE_SESSION
 from rocklet.config import Settings
 from rocklet.server import listen
+from tests import sandbox_server
 from tests.rocklet.callers import TOKEN, Caller
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager[int]]
 
 
 @pytest.fixture
@@ -46,3 +53,28 @@ async def bash(caller: Caller) -> Caller:
     """The same, with a session."""
     await caller.call(CREATE_SESSION, CreateSessionRequest())
     return caller
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """Starts a server in the sandbox, which is whatever is below this process, on an address; tells its port."""
+
+    @contextlib.asynccontextmanager
+    async def start(host: str, *options: str) -> AsyncIterator[int]:
+        argv = (sys.executable, sandbox_server.__file__, host, *options)
+        process = await asyncio.create_subprocess_exec(*argv, stdout=PIPE)
+        try:
+            assert process.stdout is not None
+            yield int(await process.stdout.readline())
+        finally:
+            process.terminate()
+            await process.wait()
+
+    return start
+
+
+@pytest.fixture
+async def server(serve: Serve) -> AsyncIterator[int]:
+    """The port of a server in the sandbox."""
+    async with serve("127.0.0.1") as port:
+        yield port

@@ -30,6 +30,7 @@ The tree, by whose doing it is::
     └── CommandRockError           part of the trajectory
         ├── CommandTimeout         command_timeout      408  it was killed; `details` has its partial output
         ├── CommandFailed          command_failed       422  it could not be started
+        ├── PortClosed             port_closed          502  no server of the sandbox answers on the port
         ├── SandboxDied            sandbox_died         410  its own doing: out of memory, or ended from inside
         └── Canceled               canceled             499  the caller went away; the command was ended
 
@@ -66,6 +67,7 @@ __all__ = [
     "LimitReached",
     "NotReady",
     "OutcomeUnknown",
+    "PortClosed",
     "RequestIdReused",
     "RockException",
     "RouteNotFound",
@@ -323,6 +325,12 @@ class SandboxDied(CommandRockError):
     """The sandbox ended by its own doing (`reason` is oom or exited): part of the trajectory."""
 
     error, status = "sandbox_died", 410
+
+
+class PortClosed(CommandRockError):
+    """No server in the sandbox answers on the port: start one, or wait for it."""
+
+    error, status = "port_closed", 502
 
 
 class Canceled(CommandRockError):
