@@ -17,6 +17,7 @@ from rock_nomad.gateway.auth import ApiKeys, Authenticator, OpenDoor
 from rock_nomad.gateway.calls import RequestIdFilter
 from rock_nomad.gateway.dialects import Dialect
 from rock_nomad.gateway.dialects.native import Native
+from rock_nomad.gateway.dialects.ports import add_rock_ports
 from rock_nomad.gateway.lifecycle import Lifecycle
 from rock_nomad.gateway.listing import Listing
 from rock_nomad.gateway.locator import AddressBook, Locator
@@ -28,7 +29,8 @@ from rock_nomad.gateway.readiness import Readiness
 from rock_nomad.gateway.renderer import Renderer
 from rock_nomad.gateway.resolver import Resolver
 from rock_nomad.gateway.rocklets import Rocklets, open_session
-from rock_nomad.gateway.server import Handlers, add_routes, create_server
+from rock_nomad.gateway.server import Handlers, add_routes, add_tunnels, create_server
+from rock_nomad.gateway.tunnels import Tunnels
 from rock_nomad.gateway.watcher import Watcher
 from rock_nomad.jobspec import load_base_job
 from rock_nomad.nomad import Nomad
@@ -107,12 +109,16 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
         lifecycle = Lifecycle(nomad, renderer, observer, Readiness(consul, locator, rocklets), watcher)
         preview = Preview(nomad, consul, renderer, profile)
         app = create_server(DIALECTS, authenticator, is_open=config.open)
+        resolver = Resolver(locator, observer)
         add_routes(
             app,
             DIALECTS,
             _handlers(lifecycle, Listing(nomad, profile), preview),
-            Proxy(session, rocklets, Resolver(locator, observer)),
+            Proxy(session, rocklets, resolver),
         )
+        tunnels = Tunnels(session, resolver)
+        add_tunnels(app, tunnels)
+        add_rock_ports(app, tunnels)
         async with _on_duty(watcher.run(), Sweep(nomad, profile, observer.answers).run()):
             yield app
 

@@ -21,16 +21,18 @@ import yaml
 
 from rock.wire.codec import encode, encode_query
 from rock.wire.errors import ErrorBody, from_body
-from rock.wire.messages import CreateSandboxRequest, SandboxStatus, State
-from rock.wire.operations import CREATE_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX, Operation
+from rock.wire.messages import CreateSandboxRequest, ExecuteRequest, SandboxStatus, State
+from rock.wire.operations import CREATE_SANDBOX, EXECUTE, LIST_SANDBOXES, STOP_SANDBOX, Operation
 from rock.wire.spec import SandboxSpec
 from rock_nomad.app import serve_gateway
 from rock_nomad.config import load_gateway_config
+from tests import sandbox_server
 from tests.cluster import Cluster
 
 __all__ = [
     "KEYS",
     "Gateway",
+    "serve_in",
     "small",
     "start_gateway",
     "start_gateway_process",
@@ -100,6 +102,13 @@ class Gateway:
         """A small sandbox, ready unless `hold` is short."""
         request = CreateSandboxRequest(spec=small(sandbox_id, **fields), hold=hold)
         return await self.call(CREATE_SANDBOX, request, key=key)
+
+
+async def serve_in(gateway: Gateway, sandbox_id: str, *options: str) -> int:
+    """The port of a server that is started in a sandbox."""
+    command = [sys.executable, sandbox_server.__file__, "127.0.0.1", "--daemon", *options]
+    ran = await gateway.call(EXECUTE, ExecuteRequest(command=command), sandbox_id=sandbox_id)
+    return int(ran.stdout)
 
 
 def small(sandbox_id: str | None = None, **fields: Any) -> SandboxSpec:  # noqa: ANN401 - a spec's fields

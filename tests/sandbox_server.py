@@ -64,8 +64,8 @@ async def proceed(request: web.Request) -> web.StreamResponse:
 
 
 async def cut(request: web.Request) -> web.StreamResponse:
-    """Half of an answer."""
-    response = web.StreamResponse(headers={"Content-Length": "100"})
+    """The beginning of an answer."""
+    response = web.StreamResponse(headers={"Content-Length": "1000000"})
     await response.prepare(request)
     await response.write(b"half")
     assert request.transport is not None

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from multidict import CIMultiDict
 
-__all__ = ["to_client", "to_rocklet"]
+__all__ = ["to_client", "to_port", "to_rocklet"]
 
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
@@ -18,6 +18,9 @@ _HOP_BY_HOP = frozenset(
 _OURS = frozenset({"authorization", "x-api-key", "cookie", "host", "expect", "forwarded", "x-forwarded-for"})
 """What a client says to the gateway and a sandbox must not learn: above all its key."""
 
+_KEYS = _OURS - {"cookie"} | {"xrl-authorization"}
+"""The same for a server in a sandbox, whose cookies are its own."""
+
 _SERVERS = frozenset({"server", "date"})
 """What the gateway says of itself."""
 
@@ -25,6 +28,14 @@ _SERVERS = frozenset({"server", "date"})
 def to_rocklet(headers: Mapping[str, str], ours: Mapping[str, str]) -> CIMultiDict[str]:
     """A client's headers as the rocklet gets them, `ours` in place of the client's."""
     passed = _pass(headers, _OURS)
+    passed.update(ours)
+    return passed
+
+
+def to_port(headers: Mapping[str, str], ours: Mapping[str, str]) -> CIMultiDict[str]:
+    """A client's headers as a server in a sandbox gets them; a WebSocket's handshake is between neighbours too."""
+    handshake = {name.lower() for name in headers if name.lower().startswith("sec-websocket-")}
+    passed = _pass(headers, _KEYS | handshake)
     passed.update(ours)
     return passed
 

@@ -10,11 +10,22 @@ from collections.abc import Sequence
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from rock.wire.errors import Forbidden, InternalError, InvalidRequest, RockException, RouteNotFound, TooLarge
+from rock.wire.codec import encode
+from rock.wire.errors import (
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    RockException,
+    RouteNotFound,
+    TooLarge,
+    to_body,
+)
 from rock.wire.operations import REQUEST_ID_HEADER
+from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rock_nomad.gateway.auth import Authenticator
 from rock_nomad.gateway.calls import accept_request_id, current_caller, current_request_id, new_request_id
 from rock_nomad.gateway.dialects import Dialect, dialect_of
+from rock_nomad.gateway.websockets import is_websocket
 
 __all__ = ["MAX_BODY", "add_request_id", "authenticate", "is_loopback", "refuse_browsers", "type_errors"]
 
@@ -59,6 +70,8 @@ async def _typed(dialects: Sequence[Dialect], request: web.Request, handler: Han
     response = dialect_of(dialects, request.path).encode_error(error, status, current_request_id.get())
     if allowed:
         response.headers["Allow"] = allowed
+    if is_websocket(request):
+        response.headers[ERROR_HEADER] = refusal_to_header(encode(to_body(error, request_id=current_request_id.get())))
     return response
 
 

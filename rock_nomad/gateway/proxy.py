@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -22,13 +23,13 @@ from rock_nomad.gateway.calls import current_request_id
 from rock_nomad.gateway.resolver import Resolver
 from rock_nomad.gateway.rocklets import Rocklets, RockletUnreachable, StaleAddress
 
-__all__ = ["Proxy"]
+__all__ = ["NOT_THERE", "Proxy", "pass_down"]
 
 ATTEMPTS = 3  # a stale address, a connection cut after sending, and the one that counts
 SMALL_REPLY = 64 * 1024  # bytes; read whole before the client gets any, so that a cut one can be asked for again
 CANCEL_TIMEOUT = 1.0  # seconds
 
-_NOT_THERE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, RockletUnreachable, StaleAddress)
+NOT_THERE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, RockletUnreachable, StaleAddress)
 """Nobody listens at the address, or somebody else: nothing was run."""
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,8 @@ class Proxy:
             async with self._send(passage, endpoint) as reply:
                 if reply.status == 401 or REQUEST_ID_HEADER not in reply.headers:
                     raise StaleAddress(endpoint.url)
-                return await _pass_down(passage.request, reply)
-        except _NOT_THERE as error:
+                return await pass_down(passage.request, reply)
+        except NOT_THERE as error:
             log.info("sandbox %s is not at %s: %s", passage.sandbox_id, endpoint.url, type(error).__name__)
             self._resolver.forget(passage.tenant, endpoint)
             passage.refused.add(endpoint)
@@ -159,8 +160,11 @@ def _outcome_unknown(passage: _Passage) -> OutcomeUnknown:
     )
 
 
-async def _pass_down(request: web.Request, reply: aiohttp.ClientResponse) -> web.StreamResponse:
-    passed = headers.to_client(reply.headers)
+async def pass_down(
+    request: web.Request, reply: aiohttp.ClientResponse, ours: Mapping[str, str] = MappingProxyType({})
+) -> web.StreamResponse:
+    """A rocklet's answer as the client gets it, streamed, with headers of `ours` in place of the rocklet's."""
+    passed = headers.to_client(reply.headers, ours)
     if reply.content_length is not None and reply.content_length <= SMALL_REPLY:
         return web.Response(status=reply.status, reason=reply.reason, headers=passed, body=await reply.read())
     response = web.StreamResponse(status=reply.status, reason=reply.reason, headers=passed)

@@ -9,15 +9,17 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, Operation
+from rock.wire.operations import OPERATIONS, PREFIX, REQUEST_ID_HEADER, Operation
+from rock.wire.tunnels import TUNNELS
 from rock_nomad.gateway.auth import Authenticator
 from rock_nomad.gateway.calls import Call, current_caller
 from rock_nomad.gateway.dialects import Dialect, Route
 from rock_nomad.gateway.middleware import MAX_BODY, add_request_id, authenticate, refuse_browsers, type_errors
 from rock_nomad.gateway.proxy import Proxy
+from rock_nomad.gateway.tunnels import Target, Tunnels
 from rock_nomad.names import check_sandbox_id
 
-__all__ = ["Handlers", "add_routes", "create_server"]
+__all__ = ["Handlers", "add_routes", "add_tunnels", "create_server"]
 
 Handlers = Mapping[str, Callable[[Call, Any], Awaitable[msgspec.Struct]]]
 """What serves each operation of the gateway's own, by the operation's name."""
@@ -45,6 +47,24 @@ def add_routes(app: web.Application, dialects: Sequence[Dialect], handlers: Hand
             else:
                 handler = _serve(dialect, route, handlers)
             app.router.add_route(route.method, route.path, handler)
+
+
+def add_tunnels(app: web.Application, tunnels: Tunnels) -> None:
+    """Put every tunnel at its place."""
+
+    async def relay(request: web.Request) -> web.StreamResponse:
+        _, _, _, sandbox, rest = request.rel_url.raw_path.split("/", 4)  # as the client has encoded it
+        port = request.match_info.get("port", "")
+        target = Target(
+            tenant=current_caller.get().tenant,
+            sandbox_id=check_sandbox_id(request.match_info["sandbox_id"]),
+            path=f"{PREFIX}/{rest}",
+            root=f"{PREFIX}/sandboxes/{sandbox}/ports/{port}",
+        )
+        return await tunnels.relay(request, target)
+
+    for tunnel in TUNNELS.values():
+        app.router.add_route("*", tunnel.gateway_path.replace("{path}", "{path:.*}"), relay)
 
 
 def _serve(dialect: Dialect, route: Route, handlers: Handlers) -> Handler:

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+from yarl import URL
+
+from rock.wire.codec import decode
+from rock.wire.errors import ErrorBody
+from rock.wire.tunnels import PORT_HEADER, refusal_from_headers
+from rock_nomad.gateway.tunnels import relocate
+from tests.cluster import Cluster
+from tests.gateways import Gateway, serve_in, start_gateway_process
+
+MB = 2**20
+ROOMY = 512 * MB
+"""Memory of a sandbox with servers in it."""
+
+
+@dataclass
+class Served:
+    """A sandbox with a server in it."""
+
+    gateway: Gateway
+    sandbox_id: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"{self.gateway.url}/v1/sandboxes/{self.sandbox_id}"
+
+    @property
+    def root(self) -> str:
+        return f"{self.url}/ports/{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.gateway.key}"}
+
+
+@pytest.fixture
+async def served(embedded_gateway: Gateway) -> Served:
+    created = await embedded_gateway.create(memory_bytes=ROOMY)
+    return Served(embedded_gateway, created.sandbox_id, await serve_in(embedded_gateway, created.sandbox_id))
+
+
+@pytest.mark.parametrize(
+    ("location", "moved"),
+    [
+        ("/a?b=c#d", "/root/a?b=c#d"),
+        ("/", "/root/"),
+        ("/root/a", "/root/a"),
+        ("a/b", "a/b"),
+        ("?page=2", "?page=2"),
+        ("//elsewhere/a", "//elsewhere/a"),
+        ("http://127.0.0.1:8000/a%2Fb?c", "/root/a%2Fb?c"),
+        ("http://localhost:8000", "/root/"),
+        ("http://127.0.0.1:8001/a", "http://127.0.0.1:8001/a"),
+        ("https://example.org/a", "https://example.org/a"),
+        ("", ""),
+        ("http://127.0.0.1:port/", "http://127.0.0.1:port/"),
+        ("http://[/", "http://[/"),
+    ],
+)
+def test_a_redirection_of_the_servers_own_stays_at_the_gateway(location: str, moved: str) -> None:
+    assert relocate(location, "/root", "8000") == moved
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_any_request_passes_as_it_is_without_the_callers_key(served: Served, method: str) -> None:
+    url = URL(f"{served.root}/show/a%2Fb/%E2%82%AC?x=1&x=%20&y", encoded=True)
+    body = b"\x00\xff" if method in ("POST", "PUT", "PATCH") else None
+    sent = {**served.headers, "X-API-Key": "k", "XRL-Authorization": "Bearer k", "Cookie": "a=b", "X-Mine": "1"}
+    async with served.gateway.session.request(method, url, data=body, headers=sent) as reply:
+        assert (reply.status, reply.headers["X-Own"], reply.headers[PORT_HEADER]) == (200, "1", str(served.port))
+        if method == "HEAD":
+            return
+        said = await reply.json()
+    assert (said["method"], said["path"]) == (method, "/show/a%2Fb/%E2%82%AC?x=1&x=%20&y")
+    assert said["body"] == ("" if body is None else "\x00ÿ")
+    assert (said["headers"]["x-mine"], said["headers"]["cookie"]) == ("1", "a=b")
+    assert not {"authorization", "x-api-key", "xrl-authorization"} & set(said["headers"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [401, 404, 500, 503])
+async def test_a_servers_own_refusal_is_not_taken_for_ours(served: Served, status: int) -> None:
+    async with served.gateway.session.get(f"{served.root}/show?status={status}", headers=served.headers) as reply:
+        assert (reply.status, (await reply.json())["method"]) == (status, "GET")
+
+
+@pytest.mark.slow
+async def test_events_redirections_and_cut_answers_pass_as_such(served: Served) -> None:
+    get, headers = served.gateway.session.get, served.headers
+    async with get(f"{served.root}/events", headers=headers) as reply:
+        for number in range(3):
+            assert await asyncio.wait_for(reply.content.readline(), 5) == f"data: {number}\n".encode()
+            assert await reply.content.readline() == b"\n"
+            async with get(f"{served.root}/next", headers=headers):
+                pass
+    async with get(f"{served.root}/move?to=/show", headers=headers) as reply:
+        assert (reply.status, (await reply.json())["path"]) == (200, "/show")
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with get(f"{served.root}/cut", headers=headers) as reply:
+            await reply.read()
+
+
+@pytest.mark.slow
+async def test_a_websocket_passes_with_path_protocol_and_farewell(served: Served) -> None:
+    connect = served.gateway.session.ws_connect(
+        f"{served.root}/ws?a=1", protocols=["v1", "v2"], headers=served.headers
+    )
+    async with connect as ws:
+        assert ws.protocol == "v2"
+        assert await ws.receive_str() == "/ws?a=1 v2 v1,v2"
+        for size in (0, 1, MB):
+            await ws.send_bytes(b"\x01" * size)
+            assert await ws.receive_bytes() == b"\x01" * size
+        await ws.send_str("close 4001")
+        message = await ws.receive()
+        assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, 4001, "as you wish")
+
+
+@pytest.mark.slow
+async def test_tcp_makes_its_round_trip(served: Served) -> None:
+    port = await serve_in(served.gateway, served.sandbox_id, "--raw")
+    data = os.urandom(3 * MB)
+    async with served.gateway.session.ws_connect(f"{served.url}/tcp/{port}", headers=served.headers) as ws:
+        for at in range(0, len(data), 2**16):
+            await ws.send_bytes(data[at : at + 2**16])
+        await ws.send_str("")
+        assert b"".join([message.data async for message in ws]) == hashlib.sha256(data).hexdigest().encode()
+
+
+@pytest.mark.slow
+async def test_a_port_of_another_sandbox_of_the_host_or_of_the_system_is_refused(served: Served) -> None:
+    other = await served.gateway.create(memory_bytes=ROOMY)
+    others = await serve_in(served.gateway, other.sandbox_id)
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        gateway_port = URL(served.gateway.url).port
+        for port in (others, host.getsockname()[1], gateway_port, 22):
+            url = f"{served.url}/ports/{port}/show"
+            async with served.gateway.session.get(url, headers=served.headers) as reply:
+                assert (reply.status, decode(ErrorBody, await reply.read()).code) == (403, "forbidden")
+            for way in (f"tcp/{port}", f"ports/{port}/ws"):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    await served.gateway.session.ws_connect(f"{served.url}/{way}", headers=served.headers)
+                assert caught.value.status == 403
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["ports/8000/", "tcp/8000", "pty"])
+async def test_nothing_opens_for_strangers(served: Served, way: str) -> None:
+    for key, status in (("wrong", 401), ("key-b", 404)):
+        headers = {"Authorization": f"Bearer {key}"}
+        async with served.gateway.session.get(f"{served.url}/{way}", headers=headers) as reply:
+            assert reply.status == status
+
+
+@pytest.mark.slow
+async def test_only_the_ports_that_the_request_names_are_forwarded(embedded_gateway: Gateway) -> None:
+    created = await embedded_gateway.create(ports=[8000], memory_bytes=ROOMY)
+    port = await serve_in(embedded_gateway, created.sandbox_id)
+    served = Served(embedded_gateway, created.sandbox_id, port)
+    async with embedded_gateway.session.get(f"{served.root}/show", headers=served.headers) as reply:
+        assert (reply.status, "names 8000" in (await reply.json())["message"]) == (403, True)
+
+
+@pytest.mark.slow
+async def test_an_ended_sandbox_says_so(served: Served) -> None:
+    await served.gateway.session.post(f"{served.url}/stop", headers=served.headers)
+    for way in ("ports/8000/", "tcp/8000"):
+        async with served.gateway.session.get(f"{served.url}/{way}", headers=served.headers) as reply:
+            assert (reply.status, (await reply.json())["code"]) == (410, "sandbox_ended")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await served.gateway.session.ws_connect(f"{served.url}/pty", headers=served.headers)
+    assert caught.value.status == 410
+
+
+@pytest.mark.slow
+async def test_a_console_answers_through_the_gateway_and_a_wrong_one_is_refused_in_words(served: Served) -> None:
+    connect = served.gateway.session.ws_connect
+    asked = [("command", "sh"), ("command", "-c"), ("command", "tty; exit 7")]
+    async with connect(f"{served.url}/pty", params=asked, headers=served.headers) as ws:
+        messages = [message async for message in ws]
+    assert messages[0].data.startswith(b"/dev/pts/")
+    assert messages[-1].data == '{"exit_code":7}'
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await connect(f"{served.url}/pty", params={"user": "nobody-of-that-name"}, headers=served.headers)
+    assert caught.value.headers is not None
+    error = refusal_from_headers(caught.value.headers, caught.value.status)
+    assert error is not None
+    assert "nobody-of-that-name" in error.message
+
+
+def _rss(pid: int) -> int:
+    """Bytes of memory that a process holds now."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+@asynccontextmanager
+async def _watched(*pids: int) -> AsyncIterator[list[int]]:
+    """The most by which the memory of any of these processes grows while the block runs, at its end."""
+    before = {pid: _rss(pid) for pid in pids}
+    grown = [0]
+    done = asyncio.Event()
+
+    async def watch() -> None:
+        while not done.is_set():
+            grown[0] = max(grown[0], *(_rss(pid) - before[pid] for pid in pids))
+            try:
+                await asyncio.wait_for(done.wait(), 0.02)
+            except TimeoutError:
+                continue
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch())
+        yield grown
+        done.set()
+
+
+async def _rocklet_pid(served: Served) -> int:
+    async with served.gateway.session.get(f"{served.url}/clocks", headers=served.headers) as reply:
+        pid: int = (await reply.json())["pid"]
+        return pid
+
+
+@pytest.mark.slow
+async def test_100_mb_pass_every_way_with_flat_memory(embedded: Cluster) -> None:
+    size = 100 * 10**6
+    async with start_gateway_process(embedded) as gateway:
+        created = await gateway.create(memory_bytes=ROOMY)
+        served = Served(gateway, created.sandbox_id, await serve_in(gateway, created.sandbox_id))
+        raw = await serve_in(gateway, created.sandbox_id, "--raw")
+        assert gateway.process is not None
+        piece = b"0123456789abcdef" * 4096
+        expected = hashlib.sha256((piece * (size // len(piece) + 1))[:size]).hexdigest()
+        async with _watched(gateway.process.pid, await _rocklet_pid(served)) as grown:
+            found = hashlib.sha256()
+            async with gateway.session.get(f"{served.root}/big?size={size}", headers=served.headers) as reply:
+                assert reply.status == 200, await reply.text()
+                async for chunk in reply.content.iter_any():
+                    found.update(chunk)
+            assert found.hexdigest() == expected
+
+            async def pieces() -> AsyncIterator[bytes]:
+                for at in range(0, size, len(piece)):
+                    yield piece[: size - at]
+
+            async with gateway.session.post(f"{served.root}/digest", data=pieces(), headers=served.headers) as reply:
+                assert await reply.json() == {"size": size, "sha256": expected}
+            async with gateway.session.ws_connect(f"{served.url}/tcp/{raw}", headers=served.headers) as ws:
+                async for each in pieces():
+                    await ws.send_bytes(each)
+                await ws.send_str("")
+                assert b"".join([message.data async for message in ws]) == expected.encode()
+        assert grown[0] < 64 * MB, f"{grown[0] / MB:.0f} MiB more"
+
+
+@pytest.mark.slow
+async def test_a_client_that_reads_nothing_makes_nobody_hold_the_rest(embedded: Cluster) -> None:
+    async with start_gateway_process(embedded) as gateway:
+        created = await gateway.create(memory_bytes=ROOMY)
+        served = Served(gateway, created.sandbox_id, await serve_in(gateway, created.sandbox_id))
+        assert gateway.process is not None
+        asked = [("command", "sh"), ("command", "-c"), ("command", "cat /dev/zero")]
+        async with (
+            _watched(gateway.process.pid, await _rocklet_pid(served)) as grown,
+            gateway.session.get(f"{served.root}/big?size={10**9}", headers=served.headers) as reply,
+            gateway.session.ws_connect(f"{served.url}/pty", params=asked, headers=served.headers) as ws,
+        ):
+            assert await reply.content.readexactly(16) == b"0123456789abcdef"
+            assert await ws.receive_bytes()
+            await asyncio.sleep(1)  # for what should not happen
+            reply.close()
+        assert grown[0] < 64 * MB, f"{grown[0] / MB:.0f} MiB more"
