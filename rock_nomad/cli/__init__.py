@@ -14,7 +14,7 @@ import typer
 
 from rock.wire.errors import RockException
 from rock.wire.reasons import Family
-from rock_nomad.cli import clusters, jobs, sandboxes
+from rock_nomad.cli import clusters, forwarding, jobs, sandboxes, terminal
 from rock_nomad.cli.output import say
 from rock_nomad.config import ConfigError
 
@@ -53,10 +53,11 @@ def _command(function: Callable[_P, Coroutine[Any, Any, int | None]]) -> Callabl
     return run
 
 
-for _function in (*clusters.COMMANDS, *sandboxes.COMMANDS, *jobs.COMMANDS):
-    app.command(_function.__name__.rstrip("_"), context_settings=getattr(_function, "settings", None))(
-        _command(_function)
-    )
+_MODULES = (clusters, sandboxes, terminal, forwarding, jobs)
+
+for _function in (function for module in _MODULES for function in module.COMMANDS):
+    _name = _function.__name__.rstrip("_").replace("_", "-")
+    app.command(_name, context_settings=getattr(_function, "settings", None))(_command(_function))
 
 
 def main() -> None:
