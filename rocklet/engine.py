@@ -17,6 +17,7 @@ import msgspec
 
 from rock.wire.errors import FileNotFound, InvalidRequest, LimitReached, SessionExists, SessionNotFound
 from rock.wire.messages import (
+    ArchiveRequest,
     CancelRequest,
     CancelResult,
     Clocks,
@@ -38,6 +39,8 @@ from rock.wire.messages import (
     Session,
     SessionList,
     SessionRequest,
+    Unpacked,
+    UnpackRequest,
     UploadRequest,
     WaitProcessRequest,
     WriteFileRequest,
@@ -58,7 +61,15 @@ from rocklet.surroundings import absolute, plan_surroundings
 
 __all__ = ["Engine"]
 
-_FileRequest = TypeVar("_FileRequest", ReadFileRequest, WriteFileRequest, UploadRequest, DownloadRequest)
+_FileRequest = TypeVar(
+    "_FileRequest",
+    ReadFileRequest,
+    WriteFileRequest,
+    UploadRequest,
+    DownloadRequest,
+    ArchiveRequest,
+    UnpackRequest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -286,3 +297,11 @@ class Engine:
     async def download(self, request: DownloadRequest, call: Call) -> files.Download:
         """Open a file, or a part of it, to be read."""
         return await asyncio.to_thread(files.open_download, self._located(request))
+
+    async def pack(self, request: ArchiveRequest, call: Call) -> files.Packing:
+        """Begin to copy a file or a directory."""
+        return await asyncio.to_thread(files.Packing, self._located(request).path)
+
+    async def unpack(self, request: UnpackRequest, call: Call, chunks: AsyncIterator[bytes]) -> Unpacked:
+        """Unpack a stream; one that breaks off leaves what has come."""
+        return await files.unpack_into(self._located(request), chunks)

@@ -6,22 +6,29 @@ import codecs
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from typing import BinaryIO
+import tarfile
+from collections.abc import AsyncIterator, Iterator
+from typing import BinaryIO, Protocol
 
+from rock.wire.archives import pack, unpack
 from rock.wire.errors import FileAccess, FileNotFound, InvalidRequest, RockException, TooLarge
 from rock.wire.messages import (
     DownloadRequest,
     FileContent,
     FileFacts,
     ReadFileRequest,
+    Unpacked,
+    UnpackRequest,
     WriteFileRequest,
 )
 
-__all__ = ["Download", "Replacement", "open_download", "read_text", "write_text"]
+__all__ = ["Download", "Packing", "Replacement", "Stream", "open_download", "read_text", "unpack_into", "write_text"]
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 2**18  # bytes
 _READ_LIMIT = 64 * 2**20  # bytes of a text; larger files are downloaded
@@ -131,13 +138,33 @@ class Replacement:
                     os.unlink(self._temporary)
 
 
+class Stream(Protocol):
+    """Bytes to be read once."""
+
+    length: int | None
+    """Bytes; None if nobody can tell before."""
+    sha256: str | None
+
+    def read(self) -> bytes:
+        """The next bytes; empty at the end.  Blocks."""
+        ...
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended before it should have."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
 class Download:
     """A part of a file, to be read once."""
 
     def __init__(self, file: BinaryIO, length: int, sha256: str | None) -> None:
         self._file = file
-        self.length = length
-        """Bytes."""
+        self.length: int | None = length
         self.sha256 = sha256
         self._left = length
 
@@ -148,13 +175,67 @@ class Download:
         return data
 
     @property
-    def missing_bytes(self) -> int:
-        """How many are still to be read; after the last read, how many the file has lost."""
-        return self._left
+    def is_cut(self) -> bool:
+        """Whether the file has shrunk meanwhile; after the last read."""
+        return self._left > 0
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+class Packing:
+    """A file or a directory as a stream of `rock.wire.archives`.
+
+    Raises FileNotFound, FileAccess.
+    """
+
+    length: int | None = None
+    sha256: str | None = None
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._pieces = pack(path)
+        self.is_cut = False
+        with _explained(path):
+            try:
+                self._first = next(self._pieces)
+            except ValueError as error:
+                raise FileAccess(f"{error}; only these are copied", details={"path": path}) from error
+
+    def read(self) -> bytes:
+        """The next bytes; empty at the end, and early if something below cannot be read, which is logged."""
+        first, self._first = self._first, b""
+        if first:
+            return first
+        try:
+            return next(self._pieces, b"")
+        except OSError as error:
+            log.warning("%s cannot be copied whole: %s", self._path, error)
+            self.is_cut = True
+            return b""
+
+    def close(self) -> None:
+        """Let go."""
+        self._pieces.close()
+
+
+async def unpack_into(request: UnpackRequest, chunks: AsyncIterator[bytes]) -> Unpacked:
+    """Unpack a stream of `rock.wire.archives`.
+
+    Raises FileAccess; InvalidRequest: it is none.
+    """
+    try:
+        with _explained(request.path):
+            return Unpacked(path=await unpack(chunks, request.path, request.name))
+    except tarfile.TarError as error:
+        raise InvalidRequest(
+            f"the body is no archive that can be unpacked here: {error}",
+            details={"field": "$", "value": "", "expected": "a tar stream with one root"},
+        ) from error
+
+
+_: tuple[type[Stream], ...] = (Download, Packing)
 
 
 def open_download(request: DownloadRequest) -> Download:

@@ -14,7 +14,7 @@ import typer
 
 from rock.wire.errors import RockException
 from rock.wire.reasons import Family
-from rock_nomad.cli import clusters, forwarding, jobs, sandboxes, terminal
+from rock_nomad.cli import clusters, copying, forwarding, jobs, sandboxes, terminal
 from rock_nomad.cli.output import say
 from rock_nomad.config import ConfigError
 
@@ -53,7 +53,7 @@ def _command(function: Callable[_P, Coroutine[Any, Any, int | None]]) -> Callabl
     return run
 
 
-_MODULES = (clusters, sandboxes, terminal, forwarding, jobs)
+_MODULES = (clusters, sandboxes, terminal, copying, forwarding, jobs)
 
 for _function in (function for module in _MODULES for function in module.COMMANDS):
     _name = _function.__name__.rstrip("_").replace("_", "-")

@@ -16,12 +16,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from rock.wire import codec
 from rock.wire.errors import InternalError, InvalidRequest, RockException, RouteNotFound, TooLarge, to_body
-from rock.wire.messages import DownloadRequest, UploadRequest
 from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, SHA256_HEADER, Operation
 from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rocklet.actions import Call, Reply
 from rocklet.auth import check_token
 from rocklet.engine import Engine
+from rocklet.files import Stream
 from rocklet.tunnels.entrance import Tunnels, find_tunnel
 
 __all__ = ["NativeDialect"]
@@ -120,17 +120,18 @@ class NativeDialect:
     async def _upload(
         self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str
     ) -> web.StreamResponse:
-        asked = codec.decode_query(UploadRequest, request.query.items())
+        asked = codec.decode_query(operation.request, request.query.items())
         with self._engine.counting(operation):
-            facts = await self._engine.upload(asked, Call(request_id), _read_chunks(request))
+            upload = getattr(self._engine, operation.name)
+            facts = await upload(asked, Call(request_id), _read_chunks(request))
         return _to_response(Reply(status=200, body=codec.encode(facts)), request_id)
 
     async def _download(
         self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str
     ) -> web.StreamResponse:
-        asked = codec.decode_query(DownloadRequest, request.query.items())
+        asked = codec.decode_query(operation.request, request.query.items())
         with self._engine.counting(operation):
-            download = await self._engine.download(asked, Call(request_id))
+            download: Stream = await getattr(self._engine, operation.name)(asked, Call(request_id))
             try:
                 response = web.StreamResponse(headers={REQUEST_ID_HEADER: request_id})
                 response.content_type = "application/octet-stream"
@@ -140,8 +141,8 @@ class NativeDialect:
                 await response.prepare(request)
                 while data := await asyncio.to_thread(download.read):
                     await response.write(data)
-                if download.missing_bytes and request.transport is not None:
-                    request.transport.close()  # the only way left to say that the file has shrunk
+                if download.is_cut and request.transport is not None:
+                    request.transport.abort()  # the only way left to say that more was to come
                 else:
                     await response.write_eof()
                 return response

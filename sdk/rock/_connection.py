@@ -93,8 +93,8 @@ class Connection:
             raise
         return result
 
-    async def upload(self, operation: Operation[_Req, _Res], request: _Req, *, body: Body, size: int) -> _Res:
-        """The result of an operation that takes a body of `size` bytes."""
+    async def upload(self, operation: Operation[_Req, _Res], request: _Req, *, body: Body, size: int | None) -> _Res:
+        """The result of an operation that takes a body, of `size` bytes if that can be told."""
         call = self._call(operation, request, body, size)
         result: _Res = await self._deliver(call, lambda route: route.call(call))
         return result
@@ -107,7 +107,7 @@ class Connection:
         return await self._deliver(call, lambda route: receive(route, call))
 
     def _call(
-        self, operation: Operation[Any, Any], request: msgspec.Struct, body: Body | None = None, size: int = 0
+        self, operation: Operation[Any, Any], request: msgspec.Struct, body: Body | None = None, size: int | None = None
     ) -> Call:
         return Call(
             operation=operation,

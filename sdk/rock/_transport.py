@@ -43,8 +43,8 @@ class Call:
     request_id: str
     sandbox_id: str = ""
     body: Body | None = None
-    body_size: int = 0
-    """Bytes that `body` yields."""
+    body_size: int | None = None
+    """Bytes that `body` yields; None if nobody can tell before."""
 
     @property
     def patience(self) -> float | None:
@@ -177,7 +177,8 @@ def _content_headers(call: Call) -> dict[str, str]:
     if call.operation.carries == "json":
         return {"Content-Type": "application/json"}
     if call.body is not None:
-        return {"Content-Type": "application/octet-stream", "Content-Length": str(call.body_size)}
+        length = {} if call.body_size is None else {"Content-Length": str(call.body_size)}
+        return {"Content-Type": "application/octet-stream", **length}
     return {}
 
 

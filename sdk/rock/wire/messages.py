@@ -17,6 +17,7 @@ from rock.wire.spec import EnvName, EnvValue, SandboxSpec, Seconds, Text
 
 __all__ = [
     "DEFAULT_OUTPUT_LIMIT",
+    "ArchiveRequest",
     "CancelRequest",
     "CancelResult",
     "Clocks",
@@ -55,6 +56,8 @@ __all__ = [
     "SessionRequest",
     "State",
     "Transition",
+    "UnpackRequest",
+    "Unpacked",
     "UploadRequest",
     "WaitProcessRequest",
     "WriteFileRequest",
@@ -458,6 +461,26 @@ class DownloadRequest(_Request, frozen=True, kw_only=True):
 
 
 # ------------------------------------------------------------------------------------------------ the rocklet itself
+
+
+class ArchiveRequest(_Request, frozen=True, kw_only=True):
+    """Copy a file or a whole directory, as a stream of `rock.wire.archives`."""
+
+    path: Path
+
+
+class UnpackRequest(_Request, frozen=True, kw_only=True):
+    """Unpack a stream of `rock.wire.archives`."""
+
+    path: Path
+    name: Annotated[str, Meta(max_length=255, pattern=r"^[^\x00/]*\Z", description="a file's name")] = ""
+    """What its root is called if `path` is a directory; empty: it becomes `path` in any case."""
+
+
+class Unpacked(_Result, frozen=True, kw_only=True):
+    """Where a stream was unpacked."""
+
+    path: str
 
 
 class RockletStatus(_Result, frozen=True, kw_only=True):

@@ -267,6 +267,26 @@ DOWNLOAD = Operation(
     carries="download",
     idempotent=True,
 )
+PACK = Operation(
+    name="pack",
+    method="GET",
+    path="/v1/archive",
+    request=m.ArchiveRequest,
+    result=m.Empty,
+    served_by="rocklet",
+    carries="download",
+    idempotent=True,
+)
+UNPACK = Operation(
+    name="unpack",
+    method="PUT",
+    path="/v1/archive",
+    request=m.UnpackRequest,
+    result=m.Unpacked,
+    served_by="rocklet",
+    carries="upload",
+    idempotent=True,
+)
 CANCEL = Operation(
     name="cancel",
     method="POST",
