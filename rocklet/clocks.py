@@ -38,6 +38,10 @@ class SandboxClocks:
         self.actions_in_flight -= 1
         self._idle_since = now
 
+    def renew_idle(self, now: float) -> None:
+        """Somebody has looked, and counts as an action that is over."""
+        self._idle_since = now
+
     def renew_lease(self, now: float, lease: float | None) -> None:
         """The trainer is still there; None keeps the lease's length."""
         self._lease = lease if lease is not None else self._lease

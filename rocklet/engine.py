@@ -31,6 +31,7 @@ from rock.wire.messages import (
     InterruptRequest,
     Observation,
     ProcessEnd,
+    ProcessState,
     ReadFileRequest,
     RenewLeaseRequest,
     RockletExit,
@@ -42,6 +43,7 @@ from rock.wire.messages import (
     Unpacked,
     UnpackRequest,
     UploadRequest,
+    WaitAnnouncedRequest,
     WaitProcessRequest,
     WriteFileRequest,
 )
@@ -49,6 +51,7 @@ from rock.wire.operations import Operation
 from rock.wire.tunnels import ConsoleRequest
 from rocklet import files
 from rocklet.actions import Actions, Call, Limits
+from rocklet.announced import Announced
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.console import Console
@@ -57,6 +60,7 @@ from rocklet.memory import OOM_REASON
 from rocklet.ports import Ports
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
+from rocklet.sessions.syntax import check_syntax
 from rocklet.surroundings import absolute, plan_surroundings
 
 __all__ = ["Engine"]
@@ -73,6 +77,7 @@ _FileRequest = TypeVar(
 
 log = logging.getLogger(__name__)
 
+_HOLDS_PER_IDLE_TIMEOUT = 30
 SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
 _KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
@@ -85,6 +90,7 @@ class Engine:
         self._children = Children(adopt=adopt_orphans)
         self._ports = Ports(settings)
         self._tasks = tasks
+        self._announced = Announced()
         self._sessions: dict[str, BashSession] = {}
         self._clocks = SandboxClocks(
             read_clock(),
@@ -108,6 +114,7 @@ class Engine:
     async def close(self) -> None:
         """End all commands, and whatever they have left behind."""
         self._clock_task.cancel()
+        self._announced.close()
         self.actions.cancel_all()
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
         await self._children.end_all()
@@ -155,6 +162,11 @@ class Engine:
             read_clock(), sandbox_id=self._settings.sandbox_id, sessions=len(self._sessions), pid=os.getpid()
         )
 
+    async def renew_idle(self, request: Empty, call: Call) -> Clocks:
+        """Start the idle clock anew."""
+        self._clocks.renew_idle(read_clock())
+        return await self.get_clocks(request, call)
+
     async def renew_lease(self, request: RenewLeaseRequest, call: Call) -> Clocks:
         """Start the lease anew, with another length if one is given."""
         if not self._clocks.has_lease and request.lease is None:
@@ -187,6 +199,7 @@ class Engine:
                 f"session {request.session!r} exists; close it first, use another name, or say on_existing=keep",
                 details={"field": "session", "value": request.session},
             )
+        self._make_room()
         if len(self._sessions) >= SESSION_LIMIT:
             raise LimitReached(
                 f"the sandbox has {SESSION_LIMIT} sessions; close some",
@@ -205,6 +218,12 @@ class Engine:
         except BaseException:
             del self._sessions[request.session]
             raise
+
+    def _make_room(self) -> None:
+        """Where there is no room, let the session go that has been idle longest of those that close when idle."""
+        idle = [(session.idle_since, name) for name, session in self._sessions.items() if session.idle_since]
+        if idle and len(self._sessions) >= SESSION_LIMIT:
+            self._close_idle(min(idle)[1])
 
     def _plan_shell(self, request: CreateSessionRequest) -> ShellStart:
         for source in request.startup_source:
@@ -228,7 +247,18 @@ class Engine:
 
     async def run_in_session(self, request: RunRequest, call: Call) -> Observation:
         """Run a command in a session, in turn."""
-        return await self._session(request.session).run(request, call)
+        session = self._session(request.session)
+        if request.check_syntax:
+            await check_syntax(request.command, call, self._children, session.surroundings)
+        observation = await session.run(request, call)
+        if request.announces:
+            self._announced.note(request.announces, observation.output)
+        return observation
+
+    async def wait_announced(self, request: WaitAnnouncedRequest, call: Call) -> ProcessState:
+        """Wait for the end of a process that a command has announced."""
+        hold = min(request.hold, self._settings.idle_timeout / _HOLDS_PER_IDLE_TIMEOUT)
+        return await self._announced.wait(request.pid, hold, call.canceled)
 
     async def interrupt_session(self, request: InterruptRequest, call: Call) -> Observation:
         """Press Ctrl-C in a session."""

@@ -71,6 +71,8 @@ class BashSession:
         self._idle_timeout = idle_timeout
         self._on_idle = on_idle
         self._idle_timer: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+        """When its last command ended, by the loop's clock; 0 while one runs, and where it never closes when idle."""
         self._turns = Turns()
         self._shell: Shell | None = None
         self._startup_output = ""
@@ -105,6 +107,11 @@ class BashSession:
     def is_open(self) -> bool:
         """Whether its first shell is ready and it was not closed."""
         return self._is_open and not self._is_closed
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What its shell was started in."""
+        return self._start.surroundings
 
     def describe(self) -> Session:
         """The session as callers see it."""
@@ -165,9 +172,12 @@ class BashSession:
 
     def _start_idle_timer(self) -> None:
         if self._idle_timeout is not None and not self._is_closed:
-            self._idle_timer = asyncio.get_running_loop().call_later(self._idle_timeout, self._on_idle)
+            loop = asyncio.get_running_loop()
+            self.idle_since = loop.time()
+            self._idle_timer = loop.call_later(self._idle_timeout, self._on_idle)
 
     def _stop_idle_timer(self) -> None:
+        self.idle_since = 0.0
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None

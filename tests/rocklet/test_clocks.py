@@ -23,6 +23,13 @@ def test_idle_runs_from_the_start_and_from_the_end_of_the_last_action() -> None:
     assert each.expired(19.0) is RockletExit.IDLE
 
 
+def test_a_look_that_counts_starts_the_idle_clock_anew() -> None:
+    each = clocks()
+    each.renew_idle(5.0)
+    assert each.describe(5.0, sandbox_id="s", sessions=0, pid=1).idle_remaining == 10
+    assert each.expired(15.0) is RockletExit.IDLE
+
+
 def test_an_action_in_flight_holds_the_idle_clock() -> None:
     each = clocks()
     each.begin_action()

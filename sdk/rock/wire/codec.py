@@ -12,7 +12,7 @@ from msgspec import inspect
 from rock.wire._complaint import invalid_field, show
 from rock.wire.errors import InvalidRequest
 
-__all__ = ["decode", "decode_query", "encode", "encode_query"]
+__all__ = ["convert", "decode", "decode_json", "decode_query", "encode", "encode_query"]
 
 _T = TypeVar("_T")
 _ENCODER = msgspec.json.Encoder()
@@ -38,6 +38,30 @@ def decode(kind: type[_T], body: bytes) -> _T:
         raise _not_json(body, str(error)) from error
     except RecursionError as error:
         raise _not_json(body, "it is nested too deeply") from error
+
+
+def decode_json(body: bytes) -> Any:  # noqa: ANN401 - arbitrary JSON
+    """What a body says, whatever it is; an empty one says `{}`.
+
+    Raises InvalidRequest: it is not JSON.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _not_json(body, str(error)) from error
+    except RecursionError as error:
+        raise _not_json(body, "it is nested too deeply") from error
+
+
+def convert(kind: type[_T], value: Any, *, is_strict: bool = True) -> _T:  # noqa: ANN401 - arbitrary JSON
+    """The struct that decoded JSON says; not strictly, numbers and truths may be texts.
+
+    Raises InvalidRequest: fix the field that it names.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=is_strict)
+    except msgspec.ValidationError as error:
+        raise invalid_field(kind, str(error), value) from error
 
 
 def decode_query(kind: type[_T], query: Iterable[tuple[str, str]]) -> _T:

@@ -41,6 +41,7 @@ __all__ = [
     "PhaseStatus",
     "Plan",
     "ProcessEnd",
+    "ProcessState",
     "ReadFileRequest",
     "RenderedJob",
     "RenewLeaseRequest",
@@ -59,6 +60,7 @@ __all__ = [
     "UnpackRequest",
     "Unpacked",
     "UploadRequest",
+    "WaitAnnouncedRequest",
     "WaitProcessRequest",
     "WriteFileRequest",
 ]
@@ -195,6 +197,11 @@ class CreateSandboxRequest(_Request, frozen=True, kw_only=True):
     spec: SandboxSpec = SandboxSpec()
     hold: Annotated[float, Meta(ge=0, le=20, description="seconds, 0 to 20")] = 0.0
     """Answer when it is ready or has ended, or after so many seconds."""
+    on_existing: Literal["keep", "replace_ended"] = "keep"
+    """What to do if the id is in use: answer with the same sandbox, even an ended one; or take the id anew from one
+    that has ended, where one that lives is 409 whatever its spec."""
+    on_abandoned: Literal["keep", "stop"] = "keep"
+    """What to do if the caller goes away before the answer: leave the sandbox to whoever asks again, or end it."""
 
 
 class GetSandboxRequest(_Request, frozen=True, kw_only=True):
@@ -202,6 +209,8 @@ class GetSandboxRequest(_Request, frozen=True, kw_only=True):
 
     hold: Annotated[float, Meta(ge=0, le=20, description="seconds, 0 to 20")] = 0.0
     """While it is pending, wait so long for that to change."""
+    renew: bool = False
+    """Start the idle clock of a running sandbox anew, as an action does."""
 
 
 class ListSandboxesRequest(_Request, frozen=True, kw_only=True):
@@ -212,6 +221,12 @@ class ListSandboxesRequest(_Request, frozen=True, kw_only=True):
     image: Text | None = None
     label: list[Text] = []
     """Each as `name=value`; all must hold."""
+    sandbox_id: list[Text] = []
+    """Only these; those that do not exist are left out."""
+    offset: Annotated[int, Meta(ge=0, description="0 or more")] = 0
+    """How many to leave out first; a cursor holds where sandboxes come and go meanwhile, an offset does not."""
+    count: bool = False
+    """Whether to say how many match in all."""
     limit: Annotated[int, Meta(ge=1, le=2000, description="1 to 2000")] = 500
     cursor: Text | None = None
     """The `next_cursor` of the page before."""
@@ -222,6 +237,8 @@ class SandboxList(_Result, frozen=True, kw_only=True):
 
     sandboxes: list[SandboxStatus]
     next_cursor: str | None = None
+    total: int | None = None
+    """How many match, if that was asked."""
 
 
 class RenderedJob(_Result, frozen=True, kw_only=True):
@@ -314,6 +331,11 @@ class RunRequest(_Request, frozen=True, kw_only=True):
     """The command makes the program in the foreground end."""
     max_output_bytes: OutputLimit = DEFAULT_OUTPUT_LIMIT
     """Beyond it the middle of the output is cut; `cut_bytes` says how much."""
+    check_syntax: bool = False
+    """Let the shell read the whole command first: what has a syntax error anywhere is not begun, but 422.  Without it,
+    lines before the error are run."""
+    announces: Annotated[str, Meta(max_length=64, description="up to 64 characters")] = ""
+    """A word; a number printed right behind it is the id of a process that `wait_announced` will wait for."""
 
 
 class Observation(_Result, frozen=True, kw_only=True):
@@ -343,6 +365,23 @@ class InterruptRequest(_Request, frozen=True, kw_only=True):
     session: SessionName = "default"
     grace: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 1.0
     """How long Ctrl-C may take before the process group is killed."""
+
+
+class WaitAnnouncedRequest(_Request, frozen=True, kw_only=True):
+    """Wait for the end of a process that a command has announced; what nobody has announced is not waited for."""
+
+    pid: Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
+    hold: Annotated[float, Meta(ge=0, le=20, description="seconds, 0 to 20")] = 20.0
+    """Answer when it has ended, or after so many seconds; never more than a thirtieth of the sandbox's idle timeout,
+    because whoever asks for a short one expects to hear often."""
+
+
+class ProcessState(_Result, frozen=True, kw_only=True):
+    """Whether a process still runs; a zombie does not."""
+
+    announced: bool
+    """Whether a command has announced it: only then it cannot be mistaken for a later one with the same id."""
+    running: bool
 
 
 # -------------------------------------------------------------------------------------------------------- execute

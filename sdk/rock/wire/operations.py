@@ -161,6 +161,16 @@ GET_CLOCKS = Operation(
     idempotent=True,
     renews=False,
 )
+RENEW_IDLE = Operation(
+    name="renew_idle",
+    method="POST",
+    path="/v1/renew",
+    request=m.Empty,
+    result=m.Clocks,
+    served_by="rocklet",
+    idempotent=True,
+    renews=False,  # it does so itself, so that its answer has the new deadline
+)
 RENEW_LEASE = Operation(
     name="renew_lease",
     method="POST",
@@ -211,6 +221,15 @@ CLOSE_SESSION = Operation(
     request=m.SessionRequest,
     result=m.Empty,
     served_by="rocklet",
+)
+WAIT_ANNOUNCED = Operation(
+    name="wait_announced",
+    method="POST",
+    path="/v1/processes/announced",
+    request=m.WaitAnnouncedRequest,
+    result=m.ProcessState,
+    served_by="rocklet",
+    idempotent=True,
 )
 EXECUTE = Operation(
     name="execute",

@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rock.wire.codec import decode, decode_query, encode, encode_query
+from rock.wire.codec import convert, decode, decode_json, decode_query, encode, encode_query
 from rock.wire.errors import InvalidRequest
 from rock.wire.messages import (
     CreateSandboxRequest,
     DownloadRequest,
     ExecuteRequest,
+    GetSandboxRequest,
     ListSandboxesRequest,
     RunRequest,
     State,
@@ -125,3 +126,18 @@ def test_a_wrong_query_names_its_key(query: list[tuple[str, str]], complaint: st
 
 def test_encode_writes_json_without_defaults() -> None:
     assert encode(CreateSandboxRequest()) == b"{}"
+
+
+def test_decoded_json_is_converted_strictly_or_not() -> None:
+    assert convert(GetSandboxRequest, {"hold": "3", "renew": "True"}, is_strict=False) == GetSandboxRequest(
+        hold=3.0, renew=True
+    )
+    with pytest.raises(InvalidRequest, match="hold"):
+        convert(GetSandboxRequest, {"hold": "3"})
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_is_told_so(body: bytes) -> None:
+    assert decode_json(b"") == {}
+    with pytest.raises(InvalidRequest, match="not JSON"):
+        decode_json(body)

@@ -1,0 +1,46 @@
+"""Whether a command can be parsed, asked of the shell itself before anything is run."""
+
+from __future__ import annotations
+
+import re
+
+from rock.wire.errors import CommandFailed
+from rock.wire.messages import ExecuteRequest
+from rocklet.actions import Call
+from rocklet.execute import execute
+from rocklet.processes import Children
+from rocklet.sessions.shell import find_flavor
+from rocklet.surroundings import Surroundings
+
+__all__ = ["check_syntax"]
+
+_TIMEOUT = 30.0  # seconds; a megabyte takes some 50 ms
+_SYNTAX_ERROR = 2  # the exit code that bash and sh have for it
+_PLAIN_WORDS = re.compile(r"[\w./:=,@%+ -]*", re.ASCII)
+_RESERVED = frozenset(
+    {"if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "in"}
+    | {"select", "function", "time", "coproc"}
+)
+
+
+async def check_syntax(command: str, call: Call, children: Children, surroundings: Surroundings) -> None:
+    """Let pass what the shell can parse; a child of its own does it, so that the session's shell is untouched.
+
+    Raises CommandFailed: it cannot; `details["output"]` has the shell's words.
+    """
+    if _is_plain(command):
+        return  # the fork is saved: most commands are a program and its arguments
+    _flavor, program = find_flavor(surroundings.env["PATH"])
+    request = ExecuteRequest(command=[program, "-n"], stdin=f"{command}\n", timeout=_TIMEOUT)
+    checked = await execute(request, call, children, surroundings)
+    if checked.exit_code == _SYNTAX_ERROR:
+        raise CommandFailed(
+            f"the command has a syntax error and was not begun: {checked.stderr.strip()}",
+            details={"output": checked.stderr, "executed": "no", "cause": "syntax"},
+        )
+
+
+def _is_plain(command: str) -> bool:
+    """Whether it is one program with arguments that mean nothing to a parser."""
+    first = command.split(maxsplit=1)[:1]
+    return _PLAIN_WORDS.fullmatch(command) is not None and not _RESERVED.intersection(first)
