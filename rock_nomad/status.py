@@ -32,12 +32,13 @@ from rock_nomad.phases import find_phases
 from rock_nomad.placement import Ask, Verdict, explain
 from rock_nomad.records import Allocation, Row
 
-__all__ = ["NODE_DISCONNECTED", "derive_status"]
+__all__ = ["NODE_DISCONNECTED", "SILENT", "derive_status"]
 
 NODE_DISCONNECTED = "node_disconnected: its node has lost touch with the cluster; if it still runs, it goes on"
 """A warning."""
 
-_SILENT = "its rocklet does not answer"
+SILENT = "its rocklet does not answer"
+"""A warning."""
 
 
 def derive_status(  # noqa: PLR0913 - each a source of its own
@@ -180,5 +181,5 @@ def _warnings(life: Life, isolation: IsolationProfile, state: State, is_answerin
     if state is State.RUNNING and life.allocation is not None and life.allocation.client_status == "unknown":
         said.append(NODE_DISCONNECTED)
     if state is State.RUNNING and is_answering is False and isolation.has_rocklet:
-        said.append(_SILENT)
+        said.append(SILENT)
     return said

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rock.wire.errors import ClusterUnavailable, IdInUse, InvalidRequest
+from rock.wire.errors import ClusterUnavailable, IdInUse, InvalidRequest, SandboxNotFound
 from rock.wire.messages import CreateSandboxRequest, Empty, GetSandboxRequest, RockletEndpoint, SandboxStatus, State
 from rock_nomad.gateway.calls import Call
 from rock_nomad.gateway.errors import why_not
@@ -20,11 +20,14 @@ from rock_nomad.gateway.renderer import Renderer
 from rock_nomad.gateway.watcher import News, Watcher
 from rock_nomad.names import job_id
 from rock_nomad.nomad import JobExists, Nomad, Registration
+from rock_nomad.records import integer
 
 __all__ = ["Lifecycle"]
 
 EVALUATION_WAIT = 2.0  # seconds for Nomad's first word; it takes some 20 ms
 MOMENT = 0.25  # seconds
+OUTAGE_PAUSE = 1.0  # seconds before a cluster that does not answer is asked again
+ABANDON_TIMEOUT = 5.0  # seconds
 STOP_WAIT = 5.0  # seconds for a stopped sandbox to be gone; it takes some 200 ms
 
 log = logging.getLogger(__name__)
@@ -48,13 +51,18 @@ class Lifecycle:
         sandbox_id, job = self._renderer.render(request.spec, tenant=tenant, idempotency_key=call.idempotency_key)
         with self._watcher.subscribe(job["ID"]) as news:
             try:
-                registration = await self._nomad.register(job)
+                registration = await self._register(sandbox_id, job, request)
             except JobExists:
                 await self._check_same(sandbox_id, tenant, job)
                 return await self._hold(sandbox_id, tenant, news, request.hold)
             log.info("sandbox %s of tenant %s is registered", sandbox_id, tenant)
-            await self._wait_evaluated(registration)
-            status = await self._hold(sandbox_id, tenant, news, request.hold)
+            try:
+                await self._wait_evaluated(registration)
+                status = await self._hold(sandbox_id, tenant, news, request.hold)
+            except asyncio.CancelledError:
+                if request.on_abandoned == "stop":
+                    await self._abandon(job)
+                raise
         if status.state is State.STOPPED:
             raise why_not(status)
         return status
@@ -64,7 +72,7 @@ class Lifecycle:
         caller = call.caller
         with self._watcher.subscribe(job_id(call.sandbox_id)) as news:
             tenant = None if caller.role == "operator" else caller.tenant
-            status = await self._hold(call.sandbox_id, tenant, news, request.hold)
+            status = await self._hold(call.sandbox_id, tenant, news, request.hold, renew=request.renew)
         return status if status.tenant == caller.tenant else msgspec.structs.replace(status, rocklet=None)
 
     async def stop(self, call: Call, _request: Empty) -> SandboxStatus:
@@ -106,6 +114,62 @@ class Lifecycle:
 
     # ------------------------------------------------------------------------------------------------------ plumbing
 
+    async def _register(self, sandbox_id: str, job: Mapping[str, Any], request: CreateSandboxRequest) -> Registration:
+        """Register a job; in place of one that has ended, if the request says so.
+
+        Raises JobExists; IdInUse: the request wants none that is there.
+        """
+        replaces = request.on_existing == "replace_ended"
+        is_chosen = request.spec.sandbox_id is not None
+        index = await self._index_of_ended(sandbox_id, job) if replaces and is_chosen else 0
+        try:
+            return await self._nomad.register(job, enforce_index=index)
+        except JobExists:
+            if replaces:
+                raise _in_use(sandbox_id) from None
+            raise
+        except asyncio.CancelledError:
+            if request.on_abandoned == "stop":
+                await self._abandon(job, index, is_new=replaces or not is_chosen)
+            raise
+
+    async def _index_of_ended(self, sandbox_id: str, job: Mapping[str, Any]) -> int:
+        """The JobModifyIndex of the ended sandbox whose id this job is to take; 0 if the id is free.
+
+        Raises IdInUse: it lives, or it is somebody else's.
+        """
+        if await self._nomad.job(job["ID"]) is None:
+            return 0
+        tenant = job["Meta"]["tenant"]
+        try:
+            sighting = await self._observer.look(sandbox_id, tenant=tenant)
+        except SandboxNotFound:
+            raise _in_use(sandbox_id) from None
+        if (await self._observer.status(sandbox_id, sighting)).state is not State.STOPPED:
+            raise _in_use(sandbox_id)
+        if not sighting.job.get("Stop"):
+            # Nomad takes a job that only completed for one that needs nothing; one that was stopped it runs anew.
+            await self._nomad.stop(job["ID"])
+            sighting = await self._observer.look(sandbox_id, tenant=tenant)
+        return integer(sighting.job.get("JobModifyIndex"))
+
+    async def _abandon(self, job: Mapping[str, Any], index: int | None = None, *, is_new: bool = True) -> None:
+        """End a sandbox of which nobody will hear.
+
+        With an index, its registration may be under way still: registered once more it is there, or cannot come any
+        more.  What is there may be somebody else's if it is not `is_new`.
+        """
+        with contextlib.suppress(TimeoutError, ClusterUnavailable):
+            async with asyncio.timeout(ABANDON_TIMEOUT):
+                if index is not None:
+                    try:
+                        await self._nomad.register(job, enforce_index=index)
+                    except JobExists:
+                        if not is_new:
+                            return
+                await self._nomad.stop(job["ID"])
+                log.info("%s is stopped: its caller went away before it was told", job["ID"])
+
     async def _check_same(self, sandbox_id: str, tenant: str, job: Mapping[str, Any]) -> None:
         """Let pass who asks again for what there is.
 
@@ -116,10 +180,7 @@ class Lifecycle:
             raise ClusterUnavailable(f"sandbox {sandbox_id} was deleted while it was asked for; send it again")
         same = ("managed_by", "tenant", "spec_hash")
         if any((existing.data.get("Meta") or {}).get(key) != job["Meta"][key] for key in same):
-            raise IdInUse(
-                f"sandbox {sandbox_id} exists already and was asked for otherwise; choose another id",
-                details={"field": "sandbox_id", "value": sandbox_id, "expected": "an id that is not in use"},
-            )
+            raise _in_use(sandbox_id, " and was asked for otherwise; ")
 
     async def _wait_evaluated(self, registration: Registration) -> None:
         """Wait for Nomad's first word, so that a sandbox that can never be is refused at once."""
@@ -134,12 +195,21 @@ class Lifecycle:
         except TimeoutError:
             log.info("evaluation %s takes its time", registration.eval_id)
 
-    async def _hold(self, sandbox_id: str, tenant: str | None, news: News, hold: float) -> SandboxStatus:
+    async def _hold(
+        self, sandbox_id: str, tenant: str | None, news: News, hold: float, *, renew: bool = False
+    ) -> SandboxStatus:
         """The status when it is no longer pending, or after `hold` seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + hold
         while True:
-            sighting, status = await self._settle(sandbox_id, tenant)
+            try:
+                sighting, status = await self._settle(sandbox_id, tenant, renew=renew)
+            except ClusterUnavailable:
+                # Whoever has time to wait need not hear of servers that elect a leader.
+                if until - loop.time() < OUTAGE_PAUSE:
+                    raise
+                await asyncio.sleep(OUTAGE_PAUSE)
+                continue
             if status.state is not State.PENDING or (left := until - loop.time()) <= 0:
                 return status
             patience = _patience(sighting, status)
@@ -147,10 +217,12 @@ class Lifecycle:
                 async with asyncio.timeout(left if patience is None else min(left, patience)):
                     await self._readiness.wait(sandbox_id, sighting, news)
 
-    async def _settle(self, sandbox_id: str, tenant: str | None) -> tuple[Sighting, SandboxStatus]:
+    async def _settle(
+        self, sandbox_id: str, tenant: str | None, *, renew: bool = False
+    ) -> tuple[Sighting, SandboxStatus]:
         """What is known; a sandbox that can never be, or has waited too long, is ended by whoever sees it first."""
         sighting = await self._observer.look(sandbox_id, tenant=tenant)
-        status = await self._observer.status(sandbox_id, sighting)
+        status = await self._observer.status(sandbox_id, sighting, renew=renew)
         if status.state is State.PENDING and self._observer.is_hopeless(sighting):
             log.info("sandbox %s is ended: %s", sandbox_id, status.message)
             await self._nomad.stop(job_id(sandbox_id))
@@ -168,6 +240,13 @@ class Lifecycle:
         except TimeoutError:
             log.info("sandbox %s takes its time to end", sandbox_id)
         return sighting
+
+
+def _in_use(sandbox_id: str, how: str = "; ") -> IdInUse:
+    return IdInUse(
+        f"sandbox {sandbox_id} exists already{how}choose another id",
+        details={"field": "sandbox_id", "value": sandbox_id, "expected": "an id that is not in use"},
+    )
 
 
 def _patience(sighting: Sighting, status: SandboxStatus) -> float | None:

@@ -12,6 +12,7 @@ from rock.wire.errors import InvalidRequest
 from rock.wire.messages import ListSandboxesRequest, SandboxList, SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.calls import Call
+from rock_nomad.names import JOB_PREFIX
 from rock_nomad.nomad import Nomad
 from rock_nomad.records import Row, integer, mapping, text
 from rock_nomad.snapshot import Snapshot, add_evaluations, take_snapshot
@@ -37,6 +38,9 @@ class Listing:
         snapshot = await take_snapshot(self._nomad, self._profile)
         if tenant is not None:
             snapshot = replace(snapshot, jobs=[job for job in snapshot.jobs if _tenant(job) == tenant])
+        if request.sandbox_id:
+            wanted = {f"{JOB_PREFIX}{sandbox_id}" for sandbox_id in request.sandbox_id}
+            snapshot = replace(snapshot, jobs=[job for job in snapshot.jobs if text(job.get("ID")) in wanted])
         snapshot = await add_evaluations(self._nomad, snapshot, snapshot.jobs)
         # Some 60 µs a sandbox: in a thread, so that thousands of them do not hold up everybody's actions.
         return await asyncio.to_thread(page_of, snapshot, request)
@@ -51,18 +55,25 @@ def page_of(snapshot: Snapshot, request: ListSandboxesRequest) -> SandboxList:
     begin = _place_of(request.cursor) if request.cursor is not None else None
     page: list[SandboxStatus] = []
     last: _Place | None = None
+    matching, is_cut = 0, False
     for job in sorted(snapshot.jobs, key=_place, reverse=True):
         place = _place(job)
-        if begin is not None and place >= begin:
+        if begin is not None and place >= begin and not request.count:
             continue
         status = snapshot.status(job)
         if not _matches(status, request, labels):
             continue
-        if len(page) == request.limit:
-            return SandboxList(sandboxes=page, next_cursor=_cursor(last) if last is not None else None)
-        page.append(status)
-        last = place
-    return SandboxList(sandboxes=page)
+        matching += 1
+        if matching <= request.offset or (begin is not None and place >= begin):
+            continue
+        is_cut = len(page) == request.limit
+        if not is_cut:
+            page.append(status)
+            last = place
+        elif not request.count:
+            break
+    cursor = _cursor(last) if is_cut and last is not None else None
+    return SandboxList(sandboxes=page, next_cursor=cursor, total=matching if request.count else None)
 
 
 def _tenant(job: Row) -> str:

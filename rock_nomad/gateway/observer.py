@@ -111,12 +111,12 @@ class Observer:
         whole = [await self._nomad.allocation(text(each["ID"])) for each in listed]
         return [answer.data if answer else each for answer, each in zip(whole, listed, strict=True)]
 
-    async def status(self, sandbox_id: str, sighting: Sighting) -> SandboxStatus:
-        """The sandbox's status; the rocklet of a live one is asked, for a second at most."""
+    async def status(self, sandbox_id: str, sighting: Sighting, *, renew: bool = False) -> SandboxStatus:
+        """The sandbox's status; the rocklet of a live one is asked, for a second at most, and told if it counts."""
         if not (sighting.is_live and sighting.has_rocklet) or sighting.life.is_over:
             return self._derive(sighting)
         try:
-            endpoint, clocks = await self._probe(sighting.tenant, sandbox_id)
+            endpoint, clocks = await self._probe(sighting.tenant, sandbox_id, renew=renew)
         except SandboxUnreachable:
             endpoint = clocks = None
         return self._derive(sighting, endpoint, clocks, is_answering=clocks is not None)
@@ -174,7 +174,9 @@ class Observer:
             now=sighting.now,
         )
 
-    async def _probe(self, tenant: str, sandbox_id: str) -> tuple[RockletEndpoint | None, Clocks | None]:
+    async def _probe(
+        self, tenant: str, sandbox_id: str, *, renew: bool = False
+    ) -> tuple[RockletEndpoint | None, Clocks | None]:
         """Where the rocklet is and what its clocks say; neither, where nobody answers in time.
 
         Raises ClusterUnavailable; SandboxUnreachable: this gateway lacks the secret that its token was made from.
@@ -185,7 +187,7 @@ class Observer:
                 if endpoint is None:
                     return None, None
                 try:
-                    return endpoint, await self._rocklets.clocks(endpoint)
+                    return endpoint, await self._rocklets.clocks(endpoint, renew=renew)
                 except (RockletUnreachable, StaleAddress):
                     self._locator.forget(tenant, endpoint)
         except TimeoutError:

@@ -13,7 +13,7 @@ from aiohttp import AddrInfoType
 from rock.wire.codec import decode, encode
 from rock.wire.errors import InvalidRequest
 from rock.wire.messages import CancelRequest, Clocks, RockletEndpoint
-from rock.wire.operations import CANCEL, GET_CLOCKS, REQUEST_ID_HEADER, Operation
+from rock.wire.operations import CANCEL, GET_CLOCKS, RENEW_IDLE, REQUEST_ID_HEADER, Operation
 
 __all__ = ["CONNECT_TIMEOUT", "RockletUnreachable", "Rocklets", "StaleAddress", "open_session"]
 
@@ -60,12 +60,14 @@ class Rocklets:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def clocks(self, endpoint: RockletEndpoint) -> Clocks:
+    async def clocks(self, endpoint: RockletEndpoint, *, renew: bool = False) -> Clocks:
         """What the rocklet says of its clocks; it takes the token, so who answers is the sandbox's own.
+
+        With `renew` its idle clock starts anew.
 
         Raises RockletUnreachable, StaleAddress.
         """
-        clocks = await self._call(endpoint, GET_CLOCKS)
+        clocks = await self._call(endpoint, RENEW_IDLE if renew else GET_CLOCKS)
         if clocks.sandbox_id != endpoint.sandbox_id:
             raise StaleAddress(endpoint.url)
         return clocks

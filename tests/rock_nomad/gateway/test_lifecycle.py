@@ -14,11 +14,20 @@ from rock.wire.errors import (
     SandboxNotFound,
     StartFailed,
 )
-from rock.wire.messages import ExecuteRequest, GetSandboxRequest, ListSandboxesRequest, RunRequest, State
+from rock.wire.messages import (
+    CreateSandboxRequest,
+    ExecuteRequest,
+    GetSandboxRequest,
+    ListSandboxesRequest,
+    RunRequest,
+    State,
+)
 from rock.wire.operations import (
+    CREATE_SANDBOX,
     CREATE_SESSION,
     DELETE_SANDBOX,
     EXECUTE,
+    GET_CLOCKS,
     GET_SANDBOX,
     LIST_SANDBOXES,
     OPERATIONS,
@@ -29,7 +38,7 @@ from rock.wire.operations import (
 )
 from rock.wire.reasons import Reason
 from tests.cluster import Cluster
-from tests.gateways import Gateway, start_gateway
+from tests.gateways import Gateway, small, start_gateway
 
 pytestmark = pytest.mark.slow
 
@@ -235,3 +244,44 @@ async def test_a_clock_that_runs_out_while_no_gateway_lives_is_seen_by_the_next(
         with pytest.raises(SandboxEnded) as caught:
             await gateway.call(RUN_IN_SESSION, RunRequest(command="true"), sandbox_id=sandbox_id)
         assert caught.value.reason is reason
+
+
+async def test_an_id_can_be_taken_anew_from_a_sandbox_that_has_ended_and_from_no_other(gateway: Gateway) -> None:
+    request = CreateSandboxRequest(spec=small(_id()), hold=20, on_existing="replace_ended")
+    first = await gateway.call(CREATE_SANDBOX, request)
+    with pytest.raises(IdInUse):
+        await gateway.call(CREATE_SANDBOX, request)
+    await gateway.call(STOP_SANDBOX, sandbox_id=first.sandbox_id)
+    with pytest.raises(IdInUse):
+        await gateway.call(CREATE_SANDBOX, request, key="key-b")
+    second = await gateway.call(CREATE_SANDBOX, request)
+    assert (second.state, second.alloc_id != first.alloc_id) == (State.RUNNING, True)
+
+
+@pytest.mark.parametrize("patience", [0.001, 0.01, 0.03, 0.1])
+async def test_a_sandbox_whose_caller_goes_away_is_stopped_if_it_was_asked_for_so(
+    gateway: Gateway, patience: float
+) -> None:
+    request = CreateSandboxRequest(spec=small(), hold=20, on_abandoned="stop")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await gateway.call(CREATE_SANDBOX, request)
+            pytest.skip("it was ready too soon")
+    async with asyncio.timeout(20):
+        while any(each.state is not State.STOPPED for each in (await gateway.call(LIST_SANDBOXES)).sandboxes):
+            continue  # nobody tells when it is over: its caller is gone
+
+
+async def test_a_look_that_renews_starts_the_idle_clock_anew(gateway: Gateway) -> None:
+    sandbox_id = (await gateway.create(idle_timeout=1000)).sandbox_id
+
+    async def idle_remaining() -> float:
+        found = (await gateway.call(GET_CLOCKS, sandbox_id=sandbox_id)).idle_remaining
+        assert found is not None
+        return found
+
+    await asyncio.sleep(0.3)
+    await gateway.call(GET_SANDBOX, sandbox_id=sandbox_id)
+    assert await idle_remaining() < 999.8
+    await gateway.call(GET_SANDBOX, GetSandboxRequest(renew=True), sandbox_id=sandbox_id)
+    assert await idle_remaining() > 999.8

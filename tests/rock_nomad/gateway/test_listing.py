@@ -47,6 +47,14 @@ def test_pages_together_are_the_whole_list_once(limit: int) -> None:
     assert seen == _ids(ListSandboxesRequest())
 
 
+def test_an_offset_leaves_out_the_newest_and_a_count_says_how_many_match() -> None:
+    asked = ListSandboxesRequest(offset=3, limit=2, count=True)
+    page = page_of(_snapshot(JOBS), asked)
+    assert ([each.sandbox_id for each in page.sandboxes], page.total) == (["006", "005"], 10)
+    rest = page_of(_snapshot(JOBS), ListSandboxesRequest(cursor=page.next_cursor, count=True))
+    assert ([each.sandbox_id for each in rest.sandboxes], rest.total) == (["004", "003", "002", "001", "000"], 10)
+
+
 def test_a_sandbox_made_or_ended_between_two_pages_doubles_and_hides_nobody() -> None:
     first = page_of(_snapshot(JOBS), ListSandboxesRequest(limit=4))
     changed = [*JOBS[1:], _job(0, Stop=True, Status="dead"), _job(77)]
@@ -90,3 +98,11 @@ async def test_a_list_says_by_nomads_word_what_runs_waits_and_has_ended(cluster:
     assert [each.reason for each in never] == [Reason.IMPOSSIBLE]
     found = await gateway.call(LIST_SANDBOXES, ListSandboxesRequest(label=["a=1"]))
     assert [each.sandbox_id for each in found.sandboxes] == [running.sandbox_id]
+
+
+@pytest.mark.slow
+async def test_sandboxes_can_be_asked_for_by_id(gateway: Gateway) -> None:
+    made = [await gateway.create(hold=0) for _ in range(3)]
+    wanted = [each.sandbox_id for each in made[:2]]
+    listed = await gateway.call(LIST_SANDBOXES, ListSandboxesRequest(sandbox_id=[*wanted, "unknown"]))
+    assert {each.sandbox_id for each in listed.sandboxes} == set(wanted)

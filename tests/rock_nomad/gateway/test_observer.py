@@ -55,7 +55,7 @@ class _Rocklets:
     def __init__(self, *, answers: bool = True) -> None:
         self.answers, self.asked = answers, 0
 
-    async def clocks(self, endpoint: RockletEndpoint) -> Clocks:
+    async def clocks(self, endpoint: RockletEndpoint, *, renew: bool = False) -> Clocks:
         self.asked += 1
         if not self.answers:
             raise RockletUnreachable(endpoint.url)
