@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import logging
 from collections.abc import Mapping
@@ -40,7 +42,7 @@ class ApiKeys:
         self._keys = load_api_keys(path)
 
     def identify(self, headers: Mapping[str, str]) -> Caller:
-        """The caller whose key stands in `Authorization: Bearer` or `X-API-Key`.
+        """The caller whose key these headers show, as `shown_key` finds it.
 
         Raises Unauthorized.
         """
@@ -78,11 +80,25 @@ class OpenDoor:
 
 
 def shown_key(headers: Mapping[str, str]) -> str:
-    """The key that a request shows, or an empty text."""
-    scheme, _, key = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip()
+    """The key that a request shows, or an empty text.
+
+    It comes as `Authorization: Bearer`; as the password of `Basic`, which clients make of `http://any:KEY@host`; as
+    `XRL-Authorization: Bearer`, ROCK's own; or as `X-API-Key`.
+    """
+    for header in ("Authorization", "XRL-Authorization"):
+        scheme, _, said = headers.get(header, "").partition(" ")
+        if scheme.lower() == "bearer":
+            return said.strip()
+        if scheme.lower() == "basic":
+            return _password(said)
     return headers.get("X-API-Key", "").strip()
+
+
+def _password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
 
 
 def _version(path: Path) -> _Version:

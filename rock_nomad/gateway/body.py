@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Protocol
 
-from aiohttp import StreamReader
-
-__all__ = ["ReplayableBody"]
+__all__ = ["Body", "ReplayableBody", "Source", "WholeBody"]
 
 KEPT_BYTES = 1024 * 1024
 """How much of a body is kept so that it can be sent again: every action, and no upload worth the name."""
+
+
+class Body(Protocol):
+    """What goes up to a rocklet."""
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """Whether `chunks` may be called."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body from its beginning."""
+        ...
+
+
+class Source(Protocol):
+    """Where a body comes from; nothing at its end."""
+
+    async def readany(self) -> bytes:
+        """What has come in next."""
+        ...
+
+
+class WholeBody:
+    """A body that is there."""
+
+    can_be_sent_again = True
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of it."""
+        yield self._content
 
 
 class ReplayableBody:
@@ -18,7 +51,7 @@ class ReplayableBody:
     It never holds more than `KEPT_BYTES` and the chunk that is passing.
     """
 
-    def __init__(self, content: StreamReader, *, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, content: Source, *, kept_bytes: int = KEPT_BYTES) -> None:
         self._content = content
         self._kept: list[bytes] = []
         self._room = kept_bytes

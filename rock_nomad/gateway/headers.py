@@ -15,7 +15,9 @@ _HOP_BY_HOP = frozenset(
 )
 """Between two neighbours only.  Source: RFC 9110 section 7.6.1."""
 
-_OURS = frozenset({"authorization", "x-api-key", "cookie", "host", "expect", "forwarded", "x-forwarded-for"})
+_OURS = frozenset(
+    {"authorization", "xrl-authorization", "x-api-key", "cookie", "host", "expect", "forwarded", "x-forwarded-for"}
+)
 """What a client says to the gateway and a sandbox must not learn: above all its key."""
 
 _KEYS = _OURS - {"cookie"} | {"xrl-authorization"}

@@ -24,11 +24,22 @@ from rock.wire.operations import REQUEST_ID_HEADER
 from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rock_nomad.gateway.auth import Authenticator
 from rock_nomad.gateway.calls import accept_request_id, current_caller, current_request_id, new_request_id
-from rock_nomad.gateway.dialects import Dialect, dialect_of
+from rock_nomad.gateway.dialects import Dialect, dialect_of, merge_slashes
 from rock_nomad.gateway.websockets import is_websocket
 
-__all__ = ["MAX_BODY", "add_request_id", "authenticate", "is_loopback", "refuse_browsers", "type_errors"]
+__all__ = [
+    "MAX_BODY",
+    "OPEN_PATHS",
+    "add_request_id",
+    "authenticate",
+    "find_repeated_slashes",
+    "is_loopback",
+    "refuse_browsers",
+    "type_errors",
+]
 
+OPEN_PATHS = frozenset({"/health"})
+"""What is answered without a key: that the gateway runs, for whoever balances load."""
 MAX_BODY = 8 * 1024 * 1024  # bytes, of a call that the gateway serves itself; others it does not read
 
 log = logging.getLogger(__name__)
@@ -132,7 +143,33 @@ def authenticate(authenticator: Authenticator) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        current_caller.set(authenticator.identify(request.headers))
+        if request.path not in OPEN_PATHS:
+            current_caller.set(authenticator.identify(request.headers))
         return await handler(request)
 
     return middleware
+
+
+def find_repeated_slashes() -> Middleware:
+    """Serve a path that nobody knows as the one with single slashes: for clients whose base address ends in one.
+
+    The last of the middlewares, since it takes the handler's place.  A redirect would not do: clients follow none for
+    a POST.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if isinstance(request.match_info.http_exception, web.HTTPNotFound) and "//" in request.path:
+            merged = request.clone(rel_url=_with_single_slashes(request.raw_path))
+            found = await request.app.router.resolve(merged)
+            found.add_app(request.app)
+            merged._match_info = found  # as aiohttp's own middleware does, which then redirects
+            return await found.handler(merged)
+        return await handler(request)
+
+    return middleware
+
+
+def _with_single_slashes(target: str) -> str:
+    path, mark, query = target.partition("?")
+    return f"{merge_slashes(path)}{mark}{query}"

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from yarl import URL
 
-from rock.wire.errors import OutcomeUnknown, RockException, SandboxUnreachable
+from rock.wire.codec import decode, encode, encode_query
+from rock.wire.errors import ErrorBody, OutcomeUnknown, RockException, SandboxUnreachable, from_body
 from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER, Operation
 from rock_nomad.gateway import headers
-from rock_nomad.gateway.body import ReplayableBody
+from rock_nomad.gateway.body import Body, ReplayableBody, WholeBody
 from rock_nomad.gateway.calls import current_request_id
 from rock_nomad.gateway.resolver import Resolver
 from rock_nomad.gateway.rocklets import Rocklets, RockletUnreachable, StaleAddress
@@ -32,18 +36,25 @@ CANCEL_TIMEOUT = 1.0  # seconds
 NOT_THERE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, RockletUnreachable, StaleAddress)
 """Nobody listens at the address, or somebody else: nothing was run."""
 
+_Req = TypeVar("_Req", bound=msgspec.Struct)
+_Res = TypeVar("_Res", bound=msgspec.Struct)
+_T = TypeVar("_T")
+
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Passage:
+@dataclass(kw_only=True)
+class _Passage(Generic[_T]):
     """One call on its way to a rocklet."""
 
-    request: web.Request
     operation: Operation[Any, Any]
     tenant: str
     sandbox_id: str
-    body: ReplayableBody | None
+    headers: Mapping[str, str]
+    query: str = ""
+    body: Body | None
+    receive: Callable[[aiohttp.ClientResponse], Awaitable[_T]]
+    """What is made of the rocklet's answer."""
     may_have_run: bool = False
     """Whether a connection was lost after sending."""
     refused: set[RockletEndpoint] = field(default_factory=set)
@@ -56,7 +67,7 @@ class _Passage:
     @property
     def was_named_by_client(self) -> bool:
         """Whether the client sent an id of its own, and so may come again to join the action."""
-        return REQUEST_ID_HEADER in self.request.headers
+        return REQUEST_ID_HEADER in self.headers
 
 
 class Proxy:
@@ -76,18 +87,54 @@ class Proxy:
 
         Raises SandboxUnreachable (nothing was run), OutcomeUnknown, and how the sandbox ended.
         """
-        body = ReplayableBody(request.content) if request.can_read_body else None
-        passage = _Passage(request, operation, tenant, sandbox_id, body)
+        return await self._pass(
+            _Passage(
+                operation=operation,
+                tenant=tenant,
+                sandbox_id=sandbox_id,
+                headers=request.headers,
+                query=request.rel_url.raw_query_string,
+                body=ReplayableBody(request.content) if request.can_read_body else None,
+                receive=partial(pass_down, request),
+            )
+        )
+
+    async def perform(
+        self,
+        operation: Operation[_Req, _Res],
+        request: _Req,
+        *,
+        tenant: str,
+        sandbox_id: str,
+        body: Body | None = None,
+    ) -> _Res:
+        """An operation's result, for a client of another wire than the rocklet's.  It ends with its caller.
+
+        Raises what `relay` raises, and the rocklet's own typed errors.
+        """
+        is_json = operation.carries == "json"
+        passage = _Passage(
+            operation=operation,
+            tenant=tenant,
+            sandbox_id=sandbox_id,
+            headers={"Content-Type": "application/json"} if is_json else {},
+            query="" if is_json else urlencode(encode_query(request)),
+            body=WholeBody(encode(request)) if is_json else body,
+            receive=partial(_read, operation),
+        )
+        return await self._pass(passage)
+
+    async def _pass(self, passage: _Passage[_T]) -> _T:
         for _ in range(ATTEMPTS):
             endpoint = await self._resolve(passage)
             if endpoint in passage.refused or not passage.can_be_sent_again:
                 break
-            response = await self._attempt(passage, endpoint)
-            if response is not None:
-                return response
+            answer = await self._attempt(passage, endpoint)
+            if answer is not None:
+                return answer
         raise await self._failure(passage)
 
-    async def _resolve(self, passage: _Passage) -> RockletEndpoint:
+    async def _resolve(self, passage: _Passage[_T]) -> RockletEndpoint:
         try:
             return await self._resolver.resolve(passage.tenant, passage.sandbox_id)
         except RockException as error:
@@ -95,7 +142,7 @@ class Proxy:
                 raise _outcome_unknown(passage) from error
             raise
 
-    async def _attempt(self, passage: _Passage, endpoint: RockletEndpoint) -> web.StreamResponse | None:
+    async def _attempt(self, passage: _Passage[_T], endpoint: RockletEndpoint) -> _T | None:
         """The answer, or None where there was none and the call may be sent again."""
         try:
             if passage.operation.is_open:
@@ -104,7 +151,7 @@ class Proxy:
             async with self._send(passage, endpoint) as reply:
                 if reply.status == 401 or REQUEST_ID_HEADER not in reply.headers:
                     raise StaleAddress(endpoint.url)
-                return await pass_down(passage.request, reply)
+                return await passage.receive(reply)
         except NOT_THERE as error:
             log.info("sandbox %s is not at %s: %s", passage.sandbox_id, endpoint.url, type(error).__name__)
             self._resolver.forget(passage.tenant, endpoint)
@@ -118,20 +165,18 @@ class Proxy:
         return None
 
     @asynccontextmanager
-    async def _send(self, passage: _Passage, endpoint: RockletEndpoint) -> AsyncIterator[aiohttp.ClientResponse]:
-        request = passage.request
+    async def _send(self, passage: _Passage[_T], endpoint: RockletEndpoint) -> AsyncIterator[aiohttp.ClientResponse]:
         ours = {"Authorization": f"Bearer {endpoint.token}", REQUEST_ID_HEADER: current_request_id.get()}
-        query = request.rel_url.raw_query_string
         async with self._session.request(
-            request.method,
-            URL(f"{endpoint.url}{passage.operation.path}?{query}".removesuffix("?"), encoded=True),
-            headers=headers.to_rocklet(request.headers, ours),
+            passage.operation.method,
+            URL(f"{endpoint.url}{passage.operation.path}?{passage.query}".removesuffix("?"), encoded=True),
+            headers=headers.to_rocklet(passage.headers, ours),
             data=passage.body.chunks() if passage.body is not None else None,
             allow_redirects=False,
         ) as reply:
             yield reply
 
-    async def _cancel(self, passage: _Passage, endpoint: RockletEndpoint) -> None:
+    async def _cancel(self, passage: _Passage[_T], endpoint: RockletEndpoint) -> None:
         """End the action of a client that went away, unless it may come again under its own request id."""
         if passage.operation.idempotent or passage.was_named_by_client:
             return
@@ -141,7 +186,7 @@ class Proxy:
         except (RockletUnreachable, StaleAddress, TimeoutError):
             log.info("sandbox %s: the action of a client that left could not be cancelled", passage.sandbox_id)
 
-    async def _failure(self, passage: _Passage) -> RockException:
+    async def _failure(self, passage: _Passage[_T]) -> RockException:
         if passage.may_have_run and not (passage.operation.idempotent and passage.can_be_sent_again):
             return _outcome_unknown(passage)
         if not passage.can_be_sent_again:
@@ -152,12 +197,20 @@ class Proxy:
         return await self._resolver.why_gone(passage.tenant, passage.sandbox_id)
 
 
-def _outcome_unknown(passage: _Passage) -> OutcomeUnknown:
+def _outcome_unknown(passage: _Passage[_T]) -> OutcomeUnknown:
     return OutcomeUnknown(
         f"the rocklet of sandbox {passage.sandbox_id} was lost after {passage.operation.name} was sent: it may or may "
         "not have run; mask the episode",
         details={"sandbox_id": passage.sandbox_id, "executed": "unknown"},
     )
+
+
+async def _read(operation: Operation[Any, _Res], reply: aiohttp.ClientResponse) -> _Res:
+    """The result that an answer says; its typed error is raised."""
+    said = await reply.read()
+    if reply.status != 200:
+        raise from_body(decode(ErrorBody, said), reply.status)
+    return decode(operation.result, said)
 
 
 async def pass_down(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -12,14 +12,25 @@ from aiohttp.typedefs import Handler, Middleware
 from rock.wire.operations import OPERATIONS, PREFIX, REQUEST_ID_HEADER, Operation
 from rock.wire.tunnels import TUNNELS
 from rock_nomad.gateway.auth import Authenticator
+from rock_nomad.gateway.body import Body
 from rock_nomad.gateway.calls import Call, current_caller
-from rock_nomad.gateway.dialects import Dialect, Route
-from rock_nomad.gateway.middleware import MAX_BODY, add_request_id, authenticate, refuse_browsers, type_errors
+from rock_nomad.gateway.dialects import Dialect, Endpoint, Perform, Route
+from rock_nomad.gateway.middleware import (
+    MAX_BODY,
+    add_request_id,
+    authenticate,
+    find_repeated_slashes,
+    refuse_browsers,
+    type_errors,
+)
 from rock_nomad.gateway.proxy import Proxy
 from rock_nomad.gateway.tunnels import Target, Tunnels
 from rock_nomad.names import check_sandbox_id
 
 __all__ = ["Handlers", "add_routes", "add_tunnels", "create_server"]
+
+_Req = TypeVar("_Req", bound=msgspec.Struct)
+_Res = TypeVar("_Res", bound=msgspec.Struct)
 
 Handlers = Mapping[str, Callable[[Call, Any], Awaitable[msgspec.Struct]]]
 """What serves each operation of the gateway's own, by the operation's name."""
@@ -27,7 +38,7 @@ Handlers = Mapping[str, Callable[[Call, Any], Awaitable[msgspec.Struct]]]
 
 def create_server(dialects: Sequence[Dialect], authenticator: Authenticator, *, is_open: bool) -> web.Application:
     """An application that knows its callers and types its errors; `add_routes` gives it something to do."""
-    middlewares: list[Middleware] = [type_errors(dialects), authenticate(authenticator)]
+    middlewares: list[Middleware] = [type_errors(dialects), authenticate(authenticator), find_repeated_slashes()]
     if is_open:
         middlewares.insert(1, refuse_browsers())
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY)
@@ -40,12 +51,15 @@ def add_routes(app: web.Application, dialects: Sequence[Dialect], handlers: Hand
     served_here = {name for name, operation in OPERATIONS.items() if operation.served_by == "gateway"}
     if set(handlers) != served_here:
         raise ValueError(f"handlers and operations differ in {sorted(set(handlers) ^ served_here)}")
+    perform = _performer(handlers, proxy)
     for dialect in dialects:
         for route in dialect.routes():
-            if route.operation.served_by == "rocklet":
+            if isinstance(route, Endpoint):
+                handler = _answer(route, perform)
+            elif route.operation.served_by == "rocklet":
                 handler = _relay(route.operation, proxy)
             else:
-                handler = _serve(dialect, route, handlers)
+                handler = _serve(route, handlers)
             app.router.add_route(route.method, route.path, handler)
 
 
@@ -67,13 +81,35 @@ def add_tunnels(app: web.Application, tunnels: Tunnels) -> None:
         app.router.add_route("*", tunnel.gateway_path.replace("{path}", "{path:.*}"), relay)
 
 
-def _serve(dialect: Dialect, route: Route, handlers: Handlers) -> Handler:
+def _performer(handlers: Handlers, proxy: Proxy) -> Perform:
+    async def perform(
+        operation: Operation[_Req, _Res], request: _Req, *, sandbox_id: str = "", body: Body | None = None
+    ) -> _Res:
+        caller = current_caller.get()
+        checked = check_sandbox_id(sandbox_id) if "{sandbox_id}" in operation.gateway_path else ""
+        if operation.served_by == "rocklet":
+            return await proxy.perform(operation, request, tenant=caller.tenant, sandbox_id=checked, body=body)
+        result = await handlers[operation.name](Call(caller=caller, sandbox_id=checked), request)
+        assert isinstance(result, operation.result)
+        return result
+
+    return perform
+
+
+def _answer(endpoint: Endpoint, perform: Perform) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await endpoint.answer(request, perform)
+
+    return answer
+
+
+def _serve(route: Route, handlers: Handlers) -> Handler:
     operation, act = route.operation, handlers[route.operation.name]
 
     async def serve(request: web.Request) -> web.StreamResponse:
         call = _call(request, operation)
-        wanted = await dialect.decode(operation, request)
-        return dialect.encode(operation, await act(call, wanted))
+        wanted = await route.codec.decode(operation, request)
+        return route.codec.encode(operation, await act(call, wanted))
 
     return serve
 

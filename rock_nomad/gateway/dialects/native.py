@@ -25,7 +25,7 @@ class Native:
 
     def routes(self) -> Iterable[Route]:
         """Every operation at its gateway path."""
-        return [Route(each.method, each.gateway_path, each) for each in OPERATIONS.values()]
+        return [Route(each.method, each.gateway_path, each, self) for each in OPERATIONS.values()]
 
     async def decode(self, operation: Operation[Any, Any], request: web.Request) -> msgspec.Struct:
         """The request that body or query says.

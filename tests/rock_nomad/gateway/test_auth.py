@@ -1,3 +1,4 @@
+import base64
 import hashlib
 from pathlib import Path
 
@@ -23,7 +24,15 @@ def keys_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Authorization": "Bearer bob"}, {"Authorization": "bearer  bob "}, {"X-API-Key": "bob"}]
+    "headers",
+    [
+        {"Authorization": "Bearer bob"},
+        {"Authorization": "bearer  bob "},
+        {"X-API-Key": "bob"},
+        {"XRL-Authorization": "Bearer bob"},
+        {"Authorization": f"Basic {base64.b64encode(b'anybody:bob').decode()}"},
+        {"Authorization": f"Basic {base64.b64encode(b':bob').decode()}", "XRL-Authorization": "Bearer alice"},
+    ],
 )
 def test_a_key_says_who_calls(keys_file: Path, headers: dict[str, str]) -> None:
     assert ApiKeys(keys_file).identify(headers).tenant == "team-b"

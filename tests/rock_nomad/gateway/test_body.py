@@ -3,7 +3,7 @@ import asyncio
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from rock_nomad.gateway.body import ReplayableBody
+from rock_nomad.gateway.body import ReplayableBody, WholeBody
 
 
 def _content(*chunks: bytes) -> StreamReader:
@@ -47,3 +47,10 @@ async def test_a_body_of_just_the_size_that_is_kept_can_be_sent_again() -> None:
     body = ReplayableBody(_content(b"abcdef"), kept_bytes=6)
     await _all(body)
     assert body.can_be_sent_again
+
+
+async def test_a_body_that_is_there_can_be_sent_any_number_of_times() -> None:
+    body = WholeBody(b"abc")
+    for _ in range(2):
+        assert body.can_be_sent_again
+        assert [chunk async for chunk in body.chunks()] == [b"abc"]

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from rock.wire.errors import IdInUse
-from rock_nomad.gateway.auth import OpenDoor
+from rock_nomad.gateway.auth import ApiKeys, OpenDoor
 from rock_nomad.gateway.calls import current_caller
 from rock_nomad.gateway.dialects.native import Native
-from rock_nomad.gateway.middleware import MAX_BODY
+from rock_nomad.gateway.middleware import MAX_BODY, OPEN_PATHS
 from rock_nomad.gateway.server import create_server
 
 Client = TestClient[web.Request, web.Application]
@@ -20,6 +21,10 @@ Client = TestClient[web.Request, web.Application]
 
 async def _echo(request: web.Request) -> web.Response:
     return web.json_response({"size": len(await request.read()), "tenant": current_caller.get().tenant})
+
+
+async def _nothing(request: web.Request) -> web.Response:
+    return web.Response()
 
 
 async def _clash(request: web.Request) -> web.Response:
@@ -117,3 +122,21 @@ async def test_an_open_gateway_refuses_what_a_web_page_can_send(client: Client, 
 async def test_an_open_gateway_serves_this_machine_by_any_of_its_names(client: Client, host: str) -> None:
     async with client.post("/echo", headers={"Host": host}) as reply:
         assert reply.status == 200
+
+
+async def test_a_path_with_repeated_slashes_is_the_one_without(client: Client) -> None:
+    url = client.make_url("/").with_path("//echo").with_query({"a": "//"})
+    async with client.session.post(url, data=b"abc") as reply:
+        assert (reply.status, (await reply.json())["size"]) == (200, 3)
+
+
+async def test_an_open_path_needs_no_key(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("keys: []")
+    app = create_server([Native()], ApiKeys(keys), is_open=False)
+    for path in (*OPEN_PATHS, "/other"):
+        app.router.add_get(path, _nothing)
+    async with TestClient(TestServer(app)) as client:
+        for path, status in (*((path, 200) for path in OPEN_PATHS), ("/other", 401)):
+            async with client.get(path) as reply:
+                assert reply.status == status
