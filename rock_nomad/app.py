@@ -18,6 +18,7 @@ from rock_nomad.gateway.calls import RequestIdFilter
 from rock_nomad.gateway.dialects import Dialect
 from rock_nomad.gateway.dialects.native import Native
 from rock_nomad.gateway.dialects.ports import add_rock_ports
+from rock_nomad.gateway.dialects.rock import Rock
 from rock_nomad.gateway.lifecycle import Lifecycle
 from rock_nomad.gateway.listing import Listing
 from rock_nomad.gateway.locator import AddressBook, Locator
@@ -145,7 +146,7 @@ async def _on_duty(*duties: Coroutine[Any, Any, NoReturn]) -> AsyncIterator[None
         raise fault from fault.__cause__
 
 
-DIALECTS: list[Dialect] = [Native()]
+DIALECTS: list[Dialect] = [Native(), Rock()]
 
 
 def _handlers(lifecycle: Lifecycle, listing: Listing, preview: Preview) -> Handlers:

@@ -1,0 +1,136 @@
+"""ROCK's published client, unchanged, about the life of sandboxes; only the address is ours."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rock.wire.messages import State
+from rock.wire.operations import LIST_SANDBOXES
+from tests.cluster import Cluster
+from tests.gateways import Gateway, start_gateway
+from tests.published_client import run_sample
+
+pytestmark = pytest.mark.slow
+
+PREFIX = "/apis/envs/sandbox/v1"
+
+
+async def _call(gateway: Gateway, method: str, path: str, body: object = None, **headers: str) -> dict[str, Any]:
+    """A reply of ROCK's wire."""
+    shown = {"XRL-Authorization": f"Bearer {gateway.key}", **headers}
+    async with gateway.session.request(method, f"{gateway.url}{path}", json=body, headers=shown) as reply:
+        said: dict[str, Any] = await reply.json()
+        assert reply.status == 200, said
+        return said
+
+
+async def test_the_readmes_sample_runs(gateway: Gateway, tmp_path: Path) -> None:
+    status, said = await run_sample("readme_sandbox.py", gateway, folder=tmp_path)
+    assert (status, "output: Hello ROCK" in said) == (0, True), said
+
+
+@pytest.mark.parametrize("name", ["readme_sandbox.py", "readme_sandbox_older.py"])
+async def test_the_samples_run_with_our_client_too(embedded_gateway: Gateway, tmp_path: Path, name: str) -> None:
+    status, said = await run_sample(name, embedded_gateway, folder=tmp_path, python=Path(sys.executable))
+    assert (status, said) == (0, "output: Hello ROCK\n")
+
+
+async def test_a_whole_life_with_the_published_client(gateway: Gateway, tmp_path: Path) -> None:
+    status, said = await run_sample("one_life.py", gateway, str(tmp_path), folder=tmp_path)
+    assert status == 0, said
+    assert "WARNING" not in said
+
+
+async def test_starts_that_crowd_fail_and_are_given_up_leave_nothing_behind(gateway: Gateway, tmp_path: Path) -> None:
+    status, said = await run_sample("starts.py", gateway, folder=tmp_path)
+    assert status == 0, said
+    listed = await gateway.call(LIST_SANDBOXES)
+    assert [each.sandbox_id for each in listed.sandboxes if each.state is not State.STOPPED] == []
+
+
+async def test_repeated_slashes_are_one(embedded_gateway: Gateway) -> None:
+    assert (await _call(embedded_gateway, "GET", f"/{PREFIX}//get_token"))["result"] == {"Expiration": None}
+
+
+async def test_the_gateway_tells_its_health_without_a_key(embedded_gateway: Gateway) -> None:
+    async with embedded_gateway.session.get(f"{embedded_gateway.url}/health") as reply:
+        assert (reply.status, await reply.json()) == (200, {"status": "ok"})
+
+
+async def test_sandboxes_are_listed_by_page_and_owner_and_in_batches(embedded: Cluster) -> None:
+    async with start_gateway(embedded, default_isolation="mock") as gateway:
+        starts = [
+            _call(gateway, "POST", f"{PREFIX}/start_async", {"image": "a", "memory": "64m", "cpus": 0.1}, **headers)
+            for headers in ({"X-User-Id": "ann"}, {"X-User-Id": "ann"}, {"X-User-Id": "bob"})
+        ]
+        ids = [said["result"]["sandbox_id"] for said in await asyncio.gather(*starts)]
+        page = (await _call(gateway, "GET", f"{PREFIX}/sandboxes?user_id=ann&page_size=1"))["result"]
+        assert (len(page["items"]), page["total"], page["has_more"]) == (1, 2, True)
+        assert page["items"][0]["user_id"] == "ann"
+        page = (await _call(gateway, "GET", f"{PREFIX}/sandboxes?user_id=ann&page_size=1&page=2"))["result"]
+        assert (len(page["items"]), page["total"], page["has_more"]) == (1, 2, False)
+        await _call(gateway, "POST", f"{PREFIX}/stop", {"sandbox_id": ids[0]})
+        batch = await _call(gateway, "POST", f"{PREFIX}/sandboxes/batch", {"sandbox_ids": [*ids, "unknown"]})
+        assert {each["sandbox_id"] for each in batch["result"]["statuses"]} == set(ids[1:])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "names"),
+    [
+        ("POST", "/start_async", {}, "image"),
+        ("POST", "/start_async", {"image": " "}, "image"),
+        ("POST", "/start_async", {"image": "a", "cpus": 20000}, "cpus"),
+        ("POST", "/start_async", {"image": "a", "cpus": "many"}, "cpus"),
+        ("POST", "/start_async", {"image": "a", "memory": "8x"}, "memory"),
+        ("POST", "/start_async", {"image": "a", "memory": "1b"}, "memory"),
+        ("POST", "/start_async", {"image": "a", "disk": "large"}, "disk"),
+        ("POST", "/start_async", {"image": "a", "image_os": "windows"}, "image_os"),
+        ("POST", "/start_async", {"image": "a", "accelerator_type": "H100"}, "accelerator_type"),
+        ("POST", "/start_async", {"image": "a", "auto_delete_seconds": -1}, "auto_delete_seconds"),
+        ("POST", "/start_async", {"image": "a", "registry_username": "ann"}, "registry_password"),
+        ("POST", "/start_async", {"image": "a", "use_kata_runtime": True}, "use_kata_runtime"),
+        ("POST", "/start_async", {"image": "a", "sandbox_id": "Not An Id"}, "sandbox_id"),
+        ("POST", "/start_async", [], "$"),
+        ("GET", "/get_status", None, "sandbox_id"),
+        ("GET", "/get_status?sandbox_id=unknown", None, "unknown"),
+        ("GET", "/is_alive?sandbox_id=unknown", None, "unknown"),
+        ("GET", "/sandboxes?page=0", None, "page"),
+        ("GET", "/sandboxes?colour=red", None, "colour"),
+        ("POST", "/sandboxes/batch", {"sandbox_ids": ["a"] * 2001}, "sandbox_ids"),
+        ("POST", "/delete", {}, "sandbox_id"),
+        ("POST", "/restart", {"sandbox_id": "unknown"}, "Sandbox unknown not found"),
+        ("POST", "/sandboxes/unknown/archive", {}, "unknown"),
+        ("POST", "/run_in_session", {"sandbox_id": "a"}, "command"),
+        ("POST", "/run_in_session", {"sandbox_id": "a", "command": "true", "check": "maybe"}, "check"),
+        ("POST", "/run_in_session", {"sandbox_id": "a", "command": "true", "timeout": -1}, "timeout"),
+        ("POST", "/run_in_session", {"sandbox_id": "unknown", "command": "true"}, "unknown"),
+        ("POST", "/create_session", {"sandbox_id": "a", "session_type": "zsh"}, "session_type"),
+        ("POST", "/create_session", {"sandbox_id": "a", "session": ""}, "session"),
+        ("POST", "/execute", {"sandbox_id": "a", "command": []}, "command"),
+        ("POST", "/read_file", {"sandbox_id": "a", "path": ""}, "path"),
+        ("POST", "/write_file", {"sandbox_id": "a", "path": "/x"}, "content"),
+        ("POST", "/upload", {}, "multipart/form-data"),
+    ],
+)
+async def test_a_bad_call_is_answered_in_rocks_codes_and_names_what_is_wrong(
+    embedded_gateway: Gateway, method: str, path: str, body: object, names: str
+) -> None:
+    said = await _call(embedded_gateway, method, f"{PREFIX}{path}", body)
+    assert (said["status"], said["result"]["code"]) == ("Failed", 4000)
+    assert names in said["error"]
+    assert said["result"]["failure_reason"] == said["error"]
+
+
+async def test_who_shows_no_good_key_is_told_so_in_the_envelope(embedded_gateway: Gateway) -> None:
+    said = await _call(embedded_gateway, "GET", f"{PREFIX}/get_token", **{"XRL-Authorization": ""})
+    assert (said["status"], said["result"]["code"]) == ("Failed", 4000)
+    assert "API key" in said["error"]
+
+
+async def test_a_path_that_nobody_serves_is_none(embedded_gateway: Gateway) -> None:
+    headers = {"X-API-Key": embedded_gateway.key}
+    async with embedded_gateway.session.get(f"{embedded_gateway.url}{PREFIX}/nothing", headers=headers) as reply:
+        assert (reply.status, (await reply.json())["status"]) == (404, "Failed")
