@@ -23,6 +23,8 @@ __all__ = [
     "ConsulConfig",
     "GatewayConfig",
     "NomadConfig",
+    "cache_folder",
+    "environment_with",
     "load_api_keys",
     "load_gateway_config",
     "load_secrets",
@@ -141,6 +143,16 @@ class GatewayConfig(_Model):
 
 class _ApiKeys(_Model):
     keys: tuple[ApiKey, ...]
+
+
+def cache_folder() -> Path:
+    """Where this user keeps what can be made again: $XDG_CACHE_HOME/rock-nomad, or ~/.cache/rock-nomad."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "rock-nomad"
+
+
+def environment_with(**variables: str) -> dict[str, str]:
+    """This process's environment with other values of some variables, for a program that is started by it."""
+    return {**os.environ, **variables}
 
 
 def load_gateway_config(path: Path | None, settings: Mapping[str, Any] | None = None) -> GatewayConfig:

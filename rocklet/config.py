@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where commands start."""
     owns_home: bool = False
     """Whether that is also the sandbox's home directory; otherwise it is the one in /etc/passwd."""
+    gem_python: str = ""
+    """A Python that has gem-llm, to host environments; empty: this sandbox hosts none."""
 
 
 def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Settings:
@@ -83,6 +85,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
         shares_network=environ.get("ROCKLET_OWNS_NETWORK") != "1",
         home=home,
         owns_home="ROCKLET_HOME" in environ,
+        gem_python=environ.get("ROCKLET_GEM_PYTHON", ""),
     )
 
 

@@ -15,6 +15,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from rock.wire.envs import (
+    Env,
+    EnvList,
+    EnvRequest,
+    EnvStart,
+    EnvStep,
+    MakeEnvRequest,
+    ResetEnvRequest,
+    StepEnvRequest,
+)
 from rock.wire.errors import FileNotFound, InvalidRequest, LimitReached, SessionExists, SessionNotFound
 from rock.wire.messages import (
     ArchiveRequest,
@@ -60,6 +70,7 @@ from rocklet.memory import OOM_REASON
 from rocklet.ports import Ports
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
+from rocklet.sessions.gem import GemSession
 from rocklet.sessions.syntax import check_syntax
 from rocklet.surroundings import absolute, plan_surroundings
 
@@ -92,6 +103,8 @@ class Engine:
         self._tasks = tasks
         self._announced = Announced()
         self._sessions: dict[str, BashSession] = {}
+        surroundings = plan_surroundings(settings, user=None, cwd=None, env={})
+        self._gem = GemSession(settings.gem_python, self._children, surroundings)
         self._clocks = SandboxClocks(
             read_clock(),
             idle_timeout=settings.idle_timeout,
@@ -116,7 +129,7 @@ class Engine:
         self._clock_task.cancel()
         self._announced.close()
         self.actions.cancel_all()
-        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        await asyncio.gather(self._gem.end(), *(session.close() for session in self._sessions.values()))
         await self._children.end_all()
 
     # --------------------------------------------------------------------------------------------------- clocks
@@ -287,6 +300,28 @@ class Engine:
         env = {"TERM": request.term}
         surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=env)
         return Console(request, surroundings, self._children)
+
+    # ---------------------------------------------------------------------------------------------- environments
+
+    async def make_env(self, request: MakeEnvRequest, call: Call) -> Env:
+        """Make an environment."""
+        return await self._gem.make(request, call)
+
+    async def reset_env(self, request: ResetEnvRequest, call: Call) -> EnvStart:
+        """Begin an episode."""
+        return await self._gem.reset(request, call)
+
+    async def step_env(self, request: StepEnvRequest, call: Call) -> EnvStep:
+        """Take an action."""
+        return await self._gem.step(request, call)
+
+    async def close_env(self, request: EnvRequest, call: Call) -> Empty:
+        """Let an environment go."""
+        return await self._gem.close(request, call)
+
+    async def list_envs(self, request: Empty, call: Call) -> EnvList:
+        """The environments that there are, and those that could be made."""
+        return await self._gem.list(call)
 
     # ------------------------------------------------------------------------------------------ commands and files
 

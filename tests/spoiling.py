@@ -15,6 +15,8 @@ from rock.wire.spec import SandboxSpec
 __all__ = ["anything", "as_query", "spoiled", "valid_request"]
 
 _REQUIRED: dict[str, object] = {
+    "env_id": "game:Nothing-of-that-name-v0",
+    "action": "\\boxed{up}",
     "command": "true",
     "pid": 2**30,  # beyond what Linux gives
     "path": "/tmp/nothing-of-that-name",

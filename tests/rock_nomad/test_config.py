@@ -11,6 +11,8 @@ from rock_nomad.config import (
     ConfigError,
     GatewayConfig,
     NomadConfig,
+    cache_folder,
+    environment_with,
     load_api_keys,
     load_gateway_config,
     load_secrets,
@@ -143,3 +145,20 @@ def test_a_secret_file_has_one_line_or_two(tmp_path: Path) -> None:
 
 def test_the_default_rocklet_is_this_interpreters() -> None:
     assert os.access(ClusterProfile().rocklet_command[0], os.X_OK)
+
+
+def test_what_can_be_made_again_is_kept_where_the_user_wants_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "rock-nomad"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "rock-nomad"
+
+
+def test_a_program_gets_this_environment_with_some_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A", "1")
+    given = environment_with(B="2")
+    assert (given["A"], given["B"]) == ("1", "2")
+    assert "B" not in os.environ

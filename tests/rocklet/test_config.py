@@ -14,12 +14,13 @@ from tests.rocklets import rocklet_environment
 def test_all_that_a_job_can_say_is_read(tmp_path: Path) -> None:
     clocks = {"idle_timeout": 1.5, "max_lifetime": 60, "lease": 2}
     environ = rocklet_environment(
-        sandbox_id="swe-1.7", port=8123, env={"A": "b"}, ports=[80], home=tmp_path, **clocks
+        sandbox_id="swe-1.7", port=8123, env={"A": "b"}, ports=[80], home=tmp_path, gem_python="/gem/python", **clocks
     )
     settings = read_settings(["--host", "127.0.0.1"], environ)
     assert (settings.sandbox_id, settings.host, settings.port) == ("swe-1.7", "127.0.0.1", 8123)
     assert (settings.idle_timeout, settings.max_lifetime, settings.lease) == (1.5, 60.0, 2.0)
     assert (settings.env, settings.ports, settings.home) == ({"A": "b"}, [80], str(tmp_path))
+    assert settings.gem_python == "/gem/python"
 
 
 def test_what_a_job_does_not_say_has_defaults() -> None:

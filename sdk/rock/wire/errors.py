@@ -21,6 +21,7 @@ The tree, by whose doing it is::
     │   └── LimitReached           limit_reached        429  a named limit; the message says which
     ├── InternalServerRockError    retry, or mask the episode; never a reward
     │   ├── InternalError          internal             500  a fault of ours
+    │   ├── EnvLost                env_lost             502  an environment's host ended; make it again
     │   ├── OutcomeUnknown         outcome_unknown      502  it may or may not have run
     │   ├── SandboxUnreachable     sandbox_unreachable  502  nothing was run
     │   ├── ClusterUnavailable     cluster_unavailable  503  Nomad or Consul did not answer
@@ -31,6 +32,7 @@ The tree, by whose doing it is::
         ├── CommandTimeout         command_timeout      408  it was killed; `details` has its partial output
         ├── CommandFailed          command_failed       422  it could not be started
         ├── PortClosed             port_closed          502  no server of the sandbox answers on the port
+        ├── EnvFailed              env_failed           422  an environment raised an error of its own
         ├── SandboxDied            sandbox_died         410  its own doing: out of memory, or ended from inside
         └── Canceled               canceled             499  the caller went away; the command was ended
 
@@ -55,6 +57,8 @@ __all__ = [
     "CommandFailed",
     "CommandRockError",
     "CommandTimeout",
+    "EnvFailed",
+    "EnvLost",
     "ErrorBody",
     "FileAccess",
     "FileNotFound",
@@ -273,6 +277,12 @@ class InternalError(InternalServerRockError):
     error, status, retryable = "internal", 500, True
 
 
+class EnvLost(InternalServerRockError):
+    """The process that held an environment has ended, and the episode with it; make it again, mask the episode."""
+
+    error, status = "env_lost", 502
+
+
 class OutcomeUnknown(InternalServerRockError):
     """The connection was lost after sending: it may or may not have run.  Mask the episode."""
 
@@ -319,6 +329,12 @@ class CommandFailed(CommandRockError):
     """The command could not be started: no such program, no such directory."""
 
     error, status = "command_failed", 422
+
+
+class EnvFailed(CommandRockError):
+    """An environment raised an error of its own; `details` has its `type` and `traceback`."""
+
+    error, status = "env_failed", 422
 
 
 class SandboxDied(CommandRockError):

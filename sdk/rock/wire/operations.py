@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from rock.wire import envs as e
 from rock.wire import messages as m
 
 __all__ = ["OPERATIONS", "PREFIX", "REQUEST_ID_HEADER", "SHA256_HEADER", "Operation"]
@@ -246,6 +247,48 @@ WAIT_PROCESS = Operation(
     request=m.WaitProcessRequest,
     result=m.ProcessEnd,
     served_by="rocklet",
+    idempotent=True,
+)
+MAKE_ENV = Operation(
+    name="make_env",
+    method="POST",
+    path="/v1/envs",
+    request=e.MakeEnvRequest,
+    result=e.Env,
+    served_by="rocklet",
+)
+RESET_ENV = Operation(
+    name="reset_env",
+    method="POST",
+    path="/v1/envs/reset",
+    request=e.ResetEnvRequest,
+    result=e.EnvStart,
+    served_by="rocklet",
+)
+STEP_ENV = Operation(
+    name="step_env",
+    method="POST",
+    path="/v1/envs/step",
+    request=e.StepEnvRequest,
+    result=e.EnvStep,
+    served_by="rocklet",
+)
+CLOSE_ENV = Operation(
+    name="close_env",
+    method="POST",
+    path="/v1/envs/close",
+    request=e.EnvRequest,
+    result=m.Empty,
+    served_by="rocklet",
+)
+LIST_ENVS = Operation(
+    name="list_envs",
+    method="GET",
+    path="/v1/envs",
+    request=m.Empty,
+    result=e.EnvList,
+    served_by="rocklet",
+    carries="query",
     idempotent=True,
 )
 READ_FILE = Operation(

@@ -1,0 +1,125 @@
+"""The Python that hosts GEM environments: a venv of its own in the user's cache, made once, used without a network.
+
+gem-llm 0.1.0 pins msgspec 0.19 and refuses Python after 3.12.0; so it is never installed beside us.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rock.wire.errors import BadRequestRockError, InternalServerRockError
+
+__all__ = ["Base", "find_gem_python", "set_up_gem"]
+
+REQUIREMENTS = ("gem-llm==0.1.0",)
+OLDEST, NEWEST = (3, 10, 0), (3, 12, 0)
+"""The Pythons that it takes.  Source: its Requires-Python."""
+
+_OTHER_PYTHONS = ("python3.11", "python3.10", "python3.12")
+_PRINT_VERSION = "import sys; print(*sys.version_info[:3])"
+_SAID_BY_PIP = ("Collecting ", "Downloading ", "Installing ")
+
+_Version = tuple[int, ...]
+
+
+class Base(NamedTuple):
+    """A Python that a venv can be made of."""
+
+    program: str
+    version: _Version
+
+
+OWN = Base(sys.executable, tuple(sys.version_info[:3]))
+"""The one that runs this."""
+
+
+def find_gem_python(cache: Path, own: Base = OWN) -> Path | None:
+    """Where the Python is, or will be once it is set up; None: no Python of this machine would do."""
+    base = _find_base(own)
+    return None if base is None else _folder(cache, base.version) / "bin" / "python"
+
+
+def set_up_gem(cache: Path, on_progress: Callable[[str], None], own: Base = OWN) -> Path:
+    """The Python, made if need be, which takes a minute and a network; `on_progress` is told how far it is.
+
+    Raises BadRequestRockError: install a Python that gem-llm takes; InternalServerRockError: pip has failed, retry.
+    """
+    base = _find_base(own)
+    if base is None:
+        wanted = f"{_dotted(OLDEST[:2])} to {_dotted(NEWEST)}"
+        raise BadRequestRockError(f"gem-llm takes Python {wanted}, and this machine has none; install python3.11")
+    folder = _folder(cache, base.version)
+    python = folder / "bin" / "python"
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.with_suffix(".lock")):
+        if not python.exists():
+            _build(base.program, folder, on_progress)
+    return python
+
+
+def _build(program: str, folder: Path, on_progress: Callable[[str], None]) -> None:
+    """Make the venv aside and move it into place whole, so that what is there can be used."""
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    on_progress("making a venv")
+    _run([program, "-m", "venv", str(partial)], on_progress)
+    python = str(partial / "bin" / "python")
+    _run([python, "-m", "pip", "install", "--disable-pip-version-check", *REQUIREMENTS], on_progress)
+    on_progress("trying it")
+    _run([python, "-I", "-c", "import gem"], on_progress)
+    partial.rename(folder)
+
+
+def _run(command: list[str], on_progress: Callable[[str], None]) -> None:
+    """Run a step.
+
+    Raises InternalServerRockError, with what it said last.
+    """
+    said = [""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line.strip())
+            if said[-1].startswith(_SAID_BY_PIP):
+                on_progress(said[-1])
+    if process.returncode != 0:
+        why = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
+        raise InternalServerRockError(f"GEM could not be set up: {' '.join(command[:4])} failed: {why}; try again")
+
+
+def _find_base(own: Base) -> Base | None:
+    """A Python to make the venv of: the one that runs this, if it would do."""
+    if OLDEST <= own.version <= NEWEST:
+        return own
+    for name in _OTHER_PYTHONS:
+        if (program := shutil.which(name)) is not None:
+            said = subprocess.run([program, "-c", _PRINT_VERSION], capture_output=True, text=True, check=False).stdout
+            version = tuple(int(part) for part in said.split())
+            if OLDEST <= version <= NEWEST:
+                return Base(program, version)
+    return None
+
+
+def _folder(cache: Path, version: _Version) -> Path:
+    digest = hashlib.sha256("\n".join([*REQUIREMENTS, _dotted(version)]).encode()).hexdigest()
+    return cache / f"gem-{digest[:12]}"
+
+
+def _dotted(version: _Version) -> str:
+    return ".".join(map(str, version))
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One set-up at a time; another waits, and finds it done."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
