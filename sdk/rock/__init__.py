@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from rock._absent import AbsentPaths
 
 if TYPE_CHECKING:
+    from rock._envs import RockEnv, make
     from rock._group import SandboxGroup
     from rock._requests import (
         BashAction,
@@ -72,6 +73,7 @@ __all__ = [
     "Observation",
     "ReadFileRequest",
     "ReadFileResponse",
+    "RockEnv",
     "RockException",
     "RunMode",
     "Sandbox",
@@ -87,10 +89,12 @@ __all__ = [
     "WriteFileRequest",
     "WriteFileResponse",
     "codes",
+    "make",
     "raise_for_code",
 ]
 
 _HOMES = {
+    "rock._envs": "RockEnv make",
     "rock._group": "SandboxGroup",
     "rock._requests": (
         "BashAction CloseBashSessionRequest Command CreateBashSessionRequest ReadFileRequest RunMode UploadMode "

@@ -15,7 +15,7 @@ import rock
 
 PATHS = {
     "rock.actions": "Action BashAction BashObservation CloseBashSessionRequest CloseSessionRequest Command "
-    "CommandResponse CreateBashSessionRequest CreateBashSessionResponse CreateSessionRequest IsAliveResponse "
+    "CommandResponse CreateBashSessionRequest CreateBashSessionResponse CreateSessionRequest Env IsAliveResponse "
     "Observation ReadFileRequest ReadFileResponse RunMode SandboxResponse SandboxStatusResponse UploadMode "
     "UploadRequest UploadResponse WriteFileRequest WriteFileResponse",
     "rock.actions.envs.base": "Env",
@@ -42,6 +42,10 @@ PATHS = {
     "rock.sdk.sandbox.response": "SandboxStatusResponse",
     "rock.sdk.common.exceptions": "BadRequestRockError CommandRockError InternalServerRockError "
     "InvalidParameterRockException RockException raise_for_code",
+    "rock.sdk.envs": "RockEnv make",
+    "rock.sdk.envs.registration": "make",
+    "rock.sdk.envs.rock_env": "RockEnv",
+    "rock.actions.envs.base": "Env",
     "rock._codes": "codes",
 }
 _HEAVY = ("aiohttp", "pydantic", "asyncio", "msgspec")

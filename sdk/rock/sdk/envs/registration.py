@@ -1,0 +1,5 @@
+"""`make`, at ROCK's path."""
+
+from rock._envs import make
+
+__all__ = ["make"]
