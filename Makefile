@@ -28,7 +28,9 @@ bench: setup
 dev: setup
 	@$(BIN)/rock-nomad dev
 
+# GEM's environments have a Python of their own; where it cannot be had, everything else still works.
 setup: $(READY)
+	-@$(BIN)/rock-nomad setup-gem > /dev/null
 
 # Once set up, nothing here needs a network.  The wheels serve the tests that install the client in clean venvs.
 $(READY): pyproject.toml

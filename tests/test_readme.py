@@ -80,6 +80,7 @@ def test_make_run_sets_up_runs_the_examples_and_leaves_nothing(tmp_path: Path) -
     )
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0, said
-    for shown in ("hello from Linux", "FAILED (failures=1)", "OK", "this sandbox holds GPU-", "3 of 3 went"):
+    for shown in ("hello from Linux", "FAILED (failures=1)", "OK", "this sandbox holds GPU-", "4 of 4 went"):
         assert shown in said
+    assert len(re.findall(r"episode \d: return [+-]\d\.\d\d after \d+ steps", said)) == 5
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The commands that serve: `dev`, a whole cluster on this machine, and `gateway`, for real servers."""
+"""The commands that serve: `dev`, a whole cluster on this machine, `gateway`, for real servers; and their set-up."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from rock._credentials import read_credentials, write_credentials
 from rock._gateway import Gateway
 from rock.wire.errors import BadRequestRockError, ClusterUnavailable
 from rock_nomad.cli.options import request_files
-from rock_nomad.cli.output import say
+from rock_nomad.cli.output import Progress, out, say
 from rock_nomad.cli.ports import is_free, listener_of
 from rock_nomad.cli.submission import submit_all
-from rock_nomad.config import GatewayConfig, load_gateway_config
+from rock_nomad.config import GatewayConfig, cache_folder, load_gateway_config
+from rock_nomad.gem_setup import find_gem_python, set_up_gem
 
 __all__ = ["COMMANDS"]
 
@@ -49,7 +50,7 @@ async def dev(
     env_file: Annotated[Path | None, typer.Option(help="Also write address and key as export lines.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Let callers on this machine in without a key.")] = False,
     submit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Run this request file, or folder of them, then stop.")
+        Path | None, typer.Option(metavar="FILE", help="As `submit`, then stop: a request file, a program, a folder.")
     ] = None,
 ) -> int:
     """Start a one-machine cluster and its gateway; Ctrl-C stops both and every sandbox."""
@@ -74,6 +75,16 @@ async def dev(
                 await stopped.wait()
                 say("stopping every sandbox")
     return 0
+
+
+async def setup_gem() -> None:
+    """Set up what hosts GEM environments on this machine, unless it is there, and print its Python."""
+    python = find_gem_python(cache_folder())
+    if python is None or not python.exists():
+        with Progress() as progress:
+            progress.show("setting up GEM environments (about a minute, once)")
+            python = await asyncio.to_thread(set_up_gem, cache_folder(), progress.update)
+    out.print(python, markup=False)
 
 
 async def gateway(
@@ -148,6 +159,7 @@ def _dev_config(folder: Path, cluster: dict[str, str], *, port: int, open_: bool
     keys = {"keys": [{"name": "dev", "sha256": hashlib.sha256(key.encode()).hexdigest(), "role": "operator"}]}
     (folder / "keys.yaml").write_text(yaml.safe_dump(keys))
     agent = {"token_file": str(folder / "token")}
+    gem_python = find_gem_python(cache_folder())
     config = {
         "host": _HOST,
         "port": port,
@@ -156,7 +168,12 @@ def _dev_config(folder: Path, cluster: dict[str, str], *, port: int, open_: bool
         "consul": {"url": cluster["consul"], **agent},
         "keys_file": "keys.yaml",
         "secret_file": "secret",
-        "profile": {"name": "dev", "default_isolation": "raw_exec", "isolations": ["raw_exec", "mock"]},
+        "profile": {
+            "name": "dev",
+            "default_isolation": "raw_exec",
+            "isolations": ["raw_exec", "mock"],
+            "env": {"ROCKLET_GEM_PYTHON": str(gem_python)} if gem_python else {},
+        },
     }
     (folder / "gateway.yaml").write_text(yaml.safe_dump(config))
     return load_gateway_config(folder / "gateway.yaml")
@@ -192,4 +209,4 @@ def _watch_signals() -> asyncio.Event:
     return stopped
 
 
-COMMANDS = (dev, gateway)
+COMMANDS = (dev, gateway, setup_gem)

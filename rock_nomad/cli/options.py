@@ -10,6 +10,7 @@ import typer
 from rock._config import default_base_url, find_gateway
 from rock._gateway import Gateway
 from rock.wire.errors import InvalidRequest
+from rock_nomad.cli.submission import Program
 from rock_nomad.requestfile import RequestFile, load_request_file, spec_from_text
 
 __all__ = ["FileArgument", "RequestOptions", "SandboxArgument", "connect", "read_request", "request_files"]
@@ -37,17 +38,15 @@ def connect() -> Gateway:
     return Gateway(find_gateway(default_base_url()))
 
 
-def request_files(path: Path) -> list[RequestFile]:
-    """A request file, or every one in a folder.
+def request_files(path: Path) -> list[RequestFile | Program]:
+    """A request file or a program, or every one in a folder: requests first, each kind by name.
 
     Raises InvalidRequest: there is none, or one has a fault.
     """
-    if not path.is_dir():
-        return [load_request_file(path)]
-    files = sorted(path.glob("*.yaml"))
+    files = [path] if not path.is_dir() else [*sorted(path.glob("*.yaml")), *sorted(path.glob("*.py"))]
     if not files:
-        raise InvalidRequest(f"{path} holds no request files (*.yaml)")
-    return [load_request_file(file) for file in files]
+        raise InvalidRequest(f"{path} holds no request files (*.yaml) and no programs (*.py)")
+    return [Program(path=file) if file.suffix == ".py" else load_request_file(file) for file in files]
 
 
 def read_request(file: Path | None, env: list[str] | None = None, **fields: Any) -> RequestFile:  # noqa: ANN401 - spec fields

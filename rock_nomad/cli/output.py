@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,13 +11,14 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 from rock.wire.messages import SandboxStatus, State
 from rock.wire.reasons import REASONS
 from rock.wire.sizes import format_size
 
-__all__ = ["Format", "FormatOption", "describe", "out", "print_json", "print_sandboxes", "say"]
+__all__ = ["Format", "FormatOption", "Progress", "describe", "out", "print_json", "print_sandboxes", "say"]
 
 out = Console(soft_wrap=True, highlight=False)
 """Results."""
@@ -95,3 +97,33 @@ def _age(status: SandboxStatus) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length}{unit}"
     return f"{seconds}s"
+
+
+class Progress:
+    """One line that says what is being waited for: rewritten on a terminal, said once for each change elsewhere."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._status: Status | None = out.status("") if out.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, message: str) -> None:
+        """What is being waited for now."""
+        if self._status is not None:
+            self.update(message)
+        elif message != self._said:
+            say(message)
+        self._said = message
+
+    def update(self, message: str) -> None:
+        """How far that is: for a terminal alone."""
+        if self._status is not None:
+            self._status.update(message[: shutil.get_terminal_size().columns - 4])

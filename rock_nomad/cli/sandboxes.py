@@ -40,8 +40,8 @@ async def submit(
     env: RequestOptions.Env = None,
     keep: Annotated[bool, typer.Option("--keep", help="Do not stop a file's sandbox after its steps.")] = False,
 ) -> int:
-    """Start a sandbox; with a request file, do its steps, show their results and stop it."""
-    if file is not None and file.is_dir():
+    """Start a sandbox; with a request file, do its steps and stop it; or run a program (.py) of this machine."""
+    if file is not None and (file.is_dir() or file.suffix == ".py"):
         return await submit_all(connect(), request_files(file), keep=keep)
     request = read_request(
         file,

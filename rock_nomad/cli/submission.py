@@ -1,15 +1,15 @@
-"""Submitting a request: create the sandbox, wait with progress, do the steps, show what they did."""
+"""Submitting a request: create the sandbox, wait with progress, do the steps, show what they did.  Or a program."""
 
 from __future__ import annotations
 
-import shutil
+import asyncio
+import sys
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.status import Status
 
 from rock._connection import Connection
 from rock._files import LocalSource, receive_file
@@ -20,21 +20,36 @@ from rock.wire import operations as op
 from rock.wire.errors import CommandFailed, RockException
 from rock.wire.sizes import format_size
 from rock.wire.spec import SandboxSpec
-from rock_nomad.cli.output import describe, out, say
+from rock_nomad.cli.output import Progress, describe, out, say
+from rock_nomad.config import environment_with
 from rock_nomad.requestfile import Download, RequestFile, Run, Step, Upload
 
-__all__ = ["create_and_wait", "submit_all"]
+__all__ = ["Program", "create_and_wait", "submit_all"]
 
 _SESSION = "request"
 _HOLD = 2.0  # seconds between two looks at what a sandbox waits for
 
 
-async def submit_all(gateway: Gateway, requests: Sequence[RequestFile], *, keep: bool) -> int:
-    """Run request files one after the other; 0 if all went as they should.  One that fails does not stop the rest."""
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """A trainer's own program, which starts its sandboxes itself."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.path.stem
+
+
+async def submit_all(gateway: Gateway, requests: Sequence[RequestFile | Program], *, keep: bool) -> int:
+    """Run requests one after the other; 0 if all went as they should.  One that fails does not stop the rest."""
     failed: list[str] = []
     for request in requests:
         try:
-            await _submit(gateway, request, keep=keep)
+            if isinstance(request, Program):
+                await _run_program(gateway, request)
+            else:
+                await _submit(gateway, request, keep=keep)
         except RockException as error:
             say(f"{request.name}: failed: {error.message}")
             failed.append(request.name)
@@ -56,6 +71,24 @@ async def _submit(gateway: Gateway, request: RequestFile, *, keep: bool) -> None
             say(f"{request.name}: sandbox {status.sandbox_id} stopped")
 
 
+async def _run_program(gateway: Gateway, program: Program) -> None:
+    """Run a program of this machine, which finds the gateway by its environment.
+
+    Raises CommandFailed: it ends otherwise than it should.
+    """
+    out.print(f"{program.name} $ python {program.path.name}", style="bold", markup=False)
+    address = gateway.address
+    environment = environment_with(ROCK_BASE_URL=address.url, ROCK_API_KEY=address.api_key or "")
+    process = await asyncio.create_subprocess_exec(sys.executable, str(program.path), env=environment)
+    try:
+        code = await process.wait()
+    except asyncio.CancelledError:  # Ctrl-C has reached the program, too: it ends what it has started
+        await process.wait()
+        raise
+    if code != 0:
+        raise CommandFailed(f"{program.path} ended with exit code {code}")
+
+
 async def create_and_wait(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatus:
     """A sandbox that answers, having shown what it waited for.  If that fails there is no sandbox.
 
@@ -64,7 +97,7 @@ async def create_and_wait(gateway: Gateway, spec: SandboxSpec) -> m.SandboxStatu
     begun = time.monotonic()
     if spec.sandbox_id is None:
         spec = msgspec.structs.replace(spec, sandbox_id=uuid.uuid4().hex)
-    with _Progress() as progress:
+    with Progress() as progress:
         status = await start_sandbox(gateway, spec, hold=_HOLD, on_status=lambda seen: progress.show(describe(seen)))
     say(f"{describe(status)} ({time.monotonic() - begun:.2f} s)")
     for warning in status.warnings:
@@ -119,28 +152,3 @@ async def _run(connection: Connection, step: Run, name: str) -> None:
     say(f"{name}: {ended} ({seen.duration:.2f} s)")
     if seen.exit_code != step.expect_exit:
         raise CommandFailed(f"{name}: {step.run!r}: {ended}, but {step.expect_exit} was expected")
-
-
-class _Progress:
-    """One line that says what is being waited for: rewritten on a terminal, said once for each change elsewhere."""
-
-    def __init__(self) -> None:
-        self._said = ""
-        self._status: Status | None = out.status("") if out.is_terminal else None
-
-    def __enter__(self) -> _Progress:
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def show(self, message: str) -> None:
-        """What is being waited for now."""
-        if self._status is not None:
-            self._status.update(message[: shutil.get_terminal_size().columns - 4])
-        elif message != self._said:
-            say(message)
-        self._said = message

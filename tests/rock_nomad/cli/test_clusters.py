@@ -14,6 +14,7 @@ import pytest
 
 from tests.clis import ROOT, clean_environment, rock_nomad, start_dev
 from tests.cluster import run_cluster
+from tests.gems import need_gem
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +46,12 @@ def test_an_open_cluster_asks_this_machine_for_no_key(tmp_path: Path) -> None:
     with start_dev(tmp_path, "--open") as dev:
         without_key = {**dev.environment, "ROCK_BASE_URL": dev.url, "ROCK_CREDENTIALS_FILE": str(tmp_path / "none")}
         assert rock_nomad("ls", environment=without_key).returncode == 0
+
+
+def test_what_hosts_environments_is_set_up_once_and_told(tmp_path: Path) -> None:
+    python = need_gem()
+    ran = rock_nomad("setup-gem", environment=clean_environment(tmp_path))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{python}\n", "")
 
 
 def test_a_gateway_needs_nothing_but_what_the_command_line_says(tmp_path: Path) -> None:

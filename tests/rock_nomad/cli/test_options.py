@@ -4,6 +4,7 @@ import pytest
 
 from rock.wire.errors import InvalidRequest
 from rock_nomad.cli.options import read_request, request_files
+from rock_nomad.cli.submission import Program
 
 EXAMPLES = Path(__file__).parents[3] / "jobspecs" / "examples"
 
@@ -22,4 +23,12 @@ def test_a_file_is_read_whole_or_not_at_all() -> None:
 
 
 def test_a_folder_means_every_request_in_it() -> None:
-    assert [request.name for request in request_files(EXAMPLES)] == ["gpu", "hello", "python-project"]
+    assert [request.name for request in request_files(EXAMPLES)] == ["gpu", "hello", "python-project", "sokoban"]
+
+
+def test_a_program_is_known_by_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "play.py").touch()
+    assert request_files(tmp_path / "play.py") == request_files(tmp_path) == [Program(path=tmp_path / "play.py")]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidRequest, match="no programs"):
+        request_files(tmp_path / "empty")

@@ -4,7 +4,7 @@ import pytest
 
 from rock.wire.messages import SandboxStatus, State
 from rock.wire.reasons import Reason
-from rock_nomad.cli.output import Format, describe, print_sandboxes
+from rock_nomad.cli.output import Format, Progress, describe, print_sandboxes
 
 
 def _status(**facts: object) -> SandboxStatus:
@@ -36,3 +36,11 @@ def test_a_listing_for_programs_is_json(capsys: pytest.CaptureFixture[str]) -> N
 def test_an_empty_listing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     print_sandboxes([], Format.TABLE)
     assert capsys.readouterr() == ("", "no sandboxes\n")
+
+
+def test_progress_is_told_once_for_each_change_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress:
+        for said in ("it waits", "it waits", "it starts"):
+            progress.show(said)
+            progress.update("a detail")
+    assert capsys.readouterr() == ("", "it waits\nit starts\n")

@@ -50,3 +50,19 @@ def test_a_sandbox_can_be_kept(dev: Dev, tmp_path: Path) -> None:
     assert dev.rock_nomad("submit", str(request), "--keep").returncode == 0
     assert "kept" in _running(dev)
     dev.rock_nomad("stop", "kept")
+
+
+def test_a_program_finds_the_cluster_by_its_environment(dev: Dev, tmp_path: Path) -> None:
+    program = tmp_path / "trainer.py"
+    program.write_text(
+        "import os\n"
+        "from rock import SandboxConfig, SyncSandbox\n"
+        "with SyncSandbox(SandboxConfig(cpus=0.05, memory='64m', base_url=os.environ['ROCK_BASE_URL'])) as sandbox:\n"
+        "    print(sandbox.run('echo from inside').output)\n"
+    )
+    ran = dev.rock_nomad("submit", str(program))
+    assert (ran.returncode, "from inside" in ran.stdout) == (0, True), ran.stderr
+    program.write_text("raise SystemExit(4)")
+    ran = dev.rock_nomad("submit", str(program))
+    assert ran.returncode == 1
+    assert "trainer.py ended with exit code 4" in ran.stderr
