@@ -16,6 +16,7 @@ from rock_nomad.consul import Consul
 from rock_nomad.gateway.auth import ApiKeys, Authenticator, OpenDoor
 from rock_nomad.gateway.calls import RequestIdFilter
 from rock_nomad.gateway.dialects import Dialect
+from rock_nomad.gateway.dialects.gem import Gem
 from rock_nomad.gateway.dialects.native import Native
 from rock_nomad.gateway.dialects.ports import add_rock_ports
 from rock_nomad.gateway.dialects.rock import Rock
@@ -146,7 +147,7 @@ async def _on_duty(*duties: Coroutine[Any, Any, NoReturn]) -> AsyncIterator[None
         raise fault from fault.__cause__
 
 
-DIALECTS: list[Dialect] = [Native(), Rock()]
+DIALECTS: list[Dialect] = [Native(), Rock(), Gem()]
 
 
 def _handlers(lifecycle: Lifecycle, listing: Listing, preview: Preview) -> Handlers:
