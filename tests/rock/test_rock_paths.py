@@ -45,7 +45,6 @@ PATHS = {
     "rock.sdk.envs": "RockEnv make",
     "rock.sdk.envs.registration": "make",
     "rock.sdk.envs.rock_env": "RockEnv",
-    "rock.actions.envs.base": "Env",
     "rock._codes": "codes",
 }
 _HEAVY = ("aiohttp", "pydantic", "asyncio", "msgspec")
