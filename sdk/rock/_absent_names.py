@@ -107,9 +107,6 @@ _NAMES = {
     "rock.sdk.envhub.datasets.registry.base": "BaseDatasetRegistry",
     "rock.sdk.envhub.datasets.registry.oss": "OssDatasetRegistry",
     "rock.sdk.envhub.schema": "EnvHubClientConfig RockEnvInfo",
-    "rock.sdk.envs": "RockEnv=rock.sdk.envs.rock_env make=rock.sdk.envs.registration",
-    "rock.sdk.envs.registration": "make",
-    "rock.sdk.envs.rock_env": "RockEnv",
     "rock.sdk.job": (
         "AbstractTrial=rock.sdk.job.trial.abstract BashJobConfig=rock.sdk.job.config "
         "ExceptionInfo=rock.sdk.job.result Job=rock.sdk.job.api JobClient=rock.sdk.job.executor "
