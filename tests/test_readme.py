@@ -38,7 +38,7 @@ def test_the_commands_work_in_the_order_they_stand(dev: Dev) -> None:
             assert program == ".venv/bin/rock-nomad"
             ran = dev.rock_nomad(*arguments)
             assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
-            assert ran.stdout + ran.stderr
+            assert ran.stdout + ran.stderr or arguments[0] == "cp"  # as quiet as cp is
 
 
 def test_the_programs_run_as_they_stand(dev: Dev) -> None:
