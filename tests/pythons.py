@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["CLIENT_TESTS", "VERSIONS", "find_python"]
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
-CLIENT_TESTS = ("pytest", "pytest-asyncio", "hypothesis", "cloudpickle", "uvloop")
+CLIENT_TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "cloudpickle", "uvloop")
 """What the client's tests need beside the client."""
 
 _CLIENT = ("aiohttp>=3.12", "msgspec>=0.19", "pydantic>=2.7")  # as in pyproject.toml
