@@ -177,7 +177,7 @@ async def test_a_copy_that_is_cancelled_leaves_no_thread_waiting(tmp_path: Path)
 
     for _ in range(10):  # more than there are threads
         asked.clear()
-        async with asyncio.TaskGroup() as tasks:
-            copying = tasks.create_task(unpack(never(), str(tmp_path / "copy")))
-            await asyncio.wait_for(asked.wait(), 5)
-            copying.cancel()
+        copying = asyncio.ensure_future(unpack(never(), str(tmp_path / "copy")))
+        await asyncio.wait_for(asked.wait(), 5)
+        copying.cancel()
+        await asyncio.wait([copying])
