@@ -16,8 +16,6 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 CLIENT_TESTS = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "cloudpickle", "uvloop")
 """What the client's tests need beside the client."""
 
-_CLIENT = ("aiohttp>=3.12", "msgspec>=0.19", "pydantic>=2.7")  # as in pyproject.toml
-
 
 def find_python(version: str) -> str | None:
     """An interpreter of a version that runs: on PATH, or among those that pyenv has."""
@@ -29,10 +27,14 @@ def find_python(version: str) -> str | None:
 
 
 def _put_wheels_aside(folder: str) -> None:
+    import tomllib  # not in 3.10, where the client's tests import this module
+
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    client = tomllib.loads(project.read_text())["project"]["dependencies"]
     for python in filter(None, map(find_python, VERSIONS)):
         # By that Python itself: which requirements apply depends on it.
         pip = [sys.executable, "-m", "pip", "--python", python]
-        subprocess.run([*pip, "download", "--quiet", "--dest", folder, *_CLIENT, *CLIENT_TESTS], check=True)
+        subprocess.run([*pip, "download", "--quiet", "--dest", folder, *client, *CLIENT_TESTS], check=True)
 
 
 if __name__ == "__main__":
