@@ -38,7 +38,7 @@ from rock_nomad.jobspec import load_base_job
 from rock_nomad.nomad import Nomad
 from rock_nomad.sweep import Sweep
 
-__all__ = ["open_gateway", "run_gateway", "serve_gateway", "write_log"]
+__all__ = ["open_gateway", "run_gateway", "serve_gateway", "watch_signals", "write_log"]
 
 SHUTDOWN_TIMEOUT = 5.0  # seconds for calls that are still served; their clients go on at another replica
 MAX_LINE = 64 * 1024  # bytes of a request's first line: a path of 4,096 characters is nine times as long in a URL
@@ -53,9 +53,7 @@ async def run_gateway(config: GatewayConfig, *, on_listening: Callable[[str], No
     Raises ConfigError.
     """
     write_log()
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    stopped = watch_signals()
     async with serve_gateway(config) as url:
         if on_listening is not None:
             on_listening(url)
@@ -177,3 +175,11 @@ def write_log() -> None:
     handler = logging.StreamHandler()
     handler.addFilter(RequestIdFilter())
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[handler])
+
+
+def watch_signals() -> asyncio.Event:
+    """What Ctrl-C and SIGTERM set from now on, instead of ending this process at once."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped

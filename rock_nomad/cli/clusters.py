@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -54,7 +53,8 @@ async def dev(
     ] = None,
 ) -> int:
     """Start a one-machine cluster and its gateway; Ctrl-C stops both and every sandbox."""
-    from rock_nomad.app import serve_gateway, write_log  # a third of a second, which `ls` need not wait for
+    # Here, because it takes a third of a second, which `ls` need not wait for.
+    from rock_nomad.app import serve_gateway, watch_signals, write_log
 
     _check_port(port)
     requests = request_files(submit) if submit else []
@@ -67,7 +67,7 @@ async def dev(
             if requests:
                 return await submit_all(Gateway(GatewayAddress(url=url, api_key=key)), requests, keep=False)
             write_log()
-            stopped = _watch_signals()
+            stopped = watch_signals()
             with _announced(url, key, env_file):
                 say(f"rock-nomad {url} on the embedded cluster, node {cluster['node']}")
                 say(f"SDK and CLI find it through {credentials_path()}")
@@ -199,14 +199,6 @@ def _write_env_file(path: Path, variables: dict[str, str]) -> None:
     with os.fdopen(descriptor, "w") as file:
         os.fchmod(descriptor, 0o600)
         file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
-def _watch_signals() -> asyncio.Event:
-    """Set by Ctrl-C and SIGTERM."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    return stopped
 
 
 COMMANDS = (dev, gateway, setup_gem)
