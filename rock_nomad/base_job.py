@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from rock_nomad.config import ConfigError
 from rock_nomad.job_keys import unknown_keys
+from rock_nomad.shipped import shipped_file
 
 __all__ = ["GROUP", "TASK", "load_base_job"]
 
@@ -35,7 +35,7 @@ def load_base_job(path: Path | None = None) -> dict[str, Any]:
     Raises ConfigError: an unknown key, a key that is the renderer's, or one that would give up what a sandbox is; the
     message names key and file.
     """
-    source = path or _default_path()
+    source = path or shipped_file("sandbox.json")
     try:
         job = json.loads(source.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -44,11 +44,6 @@ def load_base_job(path: Path | None = None) -> dict[str, Any]:
     if fault:
         raise ConfigError(f"{source}: {fault}")
     return dict(job)
-
-
-def _default_path() -> Path:
-    installed = Path(str(files("rock_nomad"))) / "jobspecs" / "sandbox.json"
-    return installed if installed.exists() else Path(__file__).parents[1] / "jobspecs" / "sandbox.json"
 
 
 def _fault(job: object) -> str:
