@@ -41,7 +41,6 @@ from rock.wire.messages import (
     InterruptRequest,
     Observation,
     ProcessEnd,
-    ProcessState,
     ReadFileRequest,
     RenewLeaseRequest,
     RockletExit,
@@ -53,7 +52,6 @@ from rock.wire.messages import (
     Unpacked,
     UnpackRequest,
     UploadRequest,
-    WaitAnnouncedRequest,
     WaitProcessRequest,
     WriteFileRequest,
 )
@@ -61,12 +59,10 @@ from rock.wire.operations import Operation
 from rock.wire.tunnels import ConsoleRequest
 from rocklet import files
 from rocklet.actions import Actions, Call, Limits
-from rocklet.announced import Announced
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.console import Console
 from rocklet.execute import execute
-from rocklet.memory import OOM_REASON
 from rocklet.ports import Ports
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
@@ -89,8 +85,8 @@ _FileRequest = TypeVar(
 log = logging.getLogger(__name__)
 
 _HOLDS_PER_IDLE_TIMEOUT = 30
+_SHORTEST_HOLD = 2.0  # seconds that a wait may always last
 SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
-_KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
 
 class Engine:
@@ -101,7 +97,6 @@ class Engine:
         self._children = Children(adopt=adopt_orphans)
         self._ports = Ports(settings)
         self._tasks = tasks
-        self._announced = Announced()
         self._sessions: dict[str, BashSession] = {}
         surroundings = plan_surroundings(settings, user=None, cwd=None, env={})
         self._gem = GemSession(settings.gem_python, self._children, surroundings)
@@ -127,7 +122,6 @@ class Engine:
     async def close(self) -> None:
         """End all commands, and whatever they have left behind."""
         self._clock_task.cancel()
-        self._announced.close()
         self.actions.cancel_all()
         await asyncio.gather(self._gem.end(), *(session.close() for session in self._sessions.values()))
         await self._children.end_all()
@@ -265,13 +259,8 @@ class Engine:
             await check_syntax(request.command, call, self._children, session.surroundings)
         observation = await session.run(request, call)
         if request.announces:
-            self._announced.note(request.announces, observation.output)
+            self._children.background.announce(request.announces, observation.output)
         return observation
-
-    async def wait_announced(self, request: WaitAnnouncedRequest, call: Call) -> ProcessState:
-        """Wait for the end of a process that a command has announced."""
-        hold = min(request.hold, self._settings.idle_timeout / _HOLDS_PER_IDLE_TIMEOUT)
-        return await self._announced.wait(request.pid, hold, call.canceled)
 
     async def interrupt_session(self, request: InterruptRequest, call: Call) -> Observation:
         """Press Ctrl-C in a session."""
@@ -332,10 +321,10 @@ class Engine:
 
     async def wait_process(self, request: WaitProcessRequest, call: Call) -> ProcessEnd:
         """Wait for a process that commands have left behind."""
-        ooms = self._children.ooms.count()
-        has_ended, exit_code = await self._children.wait_process(request.pid, request.hold)
-        was_oom = exit_code == _KILLED and self._children.ooms.count() > ooms
-        return ProcessEnd(has_ended=has_ended, exit_code=exit_code, failure_reason=OOM_REASON if was_oom else "")
+        longest = max(self._settings.idle_timeout / _HOLDS_PER_IDLE_TIMEOUT, _SHORTEST_HOLD)
+        return await self._children.background.wait(
+            request.pid, min(request.hold, longest), call.canceled, only_announced=request.only_announced
+        )
 
     def _located(self, request: _FileRequest) -> _FileRequest:
         """The request with its path made absolute."""

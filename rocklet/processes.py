@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rock.wire.errors import CommandFailed
+from rocklet.background import Background
 from rocklet.memory import OomCounter
-from rocklet.orphans import Orphans
 from rocklet.surroundings import Surroundings
 
 __all__ = ["Child", "Children", "descendants", "group_members", "is_newborn", "signal_group", "signal_process"]
@@ -80,9 +80,10 @@ class Children:
     def __init__(self, *, adopt: bool) -> None:
         self._children: dict[int, Child] = {}
         self._adopts = adopt
-        self._orphans = Orphans()
         self.ooms = OomCounter()
         """How many of them the kernel has killed for want of memory."""
+        self.background = Background(self._may_reap, self.ooms)
+        """What they leave behind."""
         if adopt:
             _become_subreaper()
             loop = asyncio.get_running_loop()
@@ -118,10 +119,6 @@ class Children:
         child = self._children[process.pid] = Child(process, self._forget)
         return child
 
-    async def wait_process(self, pid: int, timeout: float) -> tuple[bool, int | None]:  # noqa: ASYNC109
-        """Whether a process of the sandbox has ended, after `timeout` seconds at most, and its exit code if known."""
-        return await self._orphans.wait(pid, timeout, may_reap=self._adopts and pid not in self._children)
-
     async def end_all(self) -> None:
         """Kill every child and all that they have started."""
         for _ in range(_KILL_ROUNDS):
@@ -133,6 +130,7 @@ class Children:
             await asyncio.sleep(0)
         if exits := [child.exited for child in self._children.values()]:
             await asyncio.wait(exits, timeout=_END_TIMEOUT)
+        self.background.close()
         self.ooms.close()
         if self._adopts:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -145,6 +143,9 @@ class Children:
             generation = {pid for pid, parent in parents.items() if parent == os.getpid()}
         return _with_descendants(generation, parents)
 
+    def _may_reap(self, pid: int) -> bool:
+        return self._adopts and pid not in self._children
+
     def _forget(self, pid: int) -> None:
         del self._children[pid]
         if self._adopts:
@@ -156,7 +157,7 @@ class Children:
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if found.si_pid in self._children:
                     return  # its reaping brings us back here
-                self._orphans.reap(found.si_pid)
+                self.background.reap(found.si_pid)
 
 
 def signal_group(group: int, number: int) -> None:

@@ -41,7 +41,6 @@ __all__ = [
     "PhaseStatus",
     "Plan",
     "ProcessEnd",
-    "ProcessState",
     "ReadFileRequest",
     "RenderedJob",
     "RenewLeaseRequest",
@@ -60,7 +59,6 @@ __all__ = [
     "UnpackRequest",
     "Unpacked",
     "UploadRequest",
-    "WaitAnnouncedRequest",
     "WaitProcessRequest",
     "WriteFileRequest",
 ]
@@ -335,7 +333,8 @@ class RunRequest(_Request, frozen=True, kw_only=True):
     """Let the shell read the whole command first: what has a syntax error anywhere is not begun, but 422.  Without it,
     lines before the error are run."""
     announces: Annotated[str, Meta(max_length=64, description="up to 64 characters")] = ""
-    """A word; a number printed right behind it is the id of a process that `wait_announced` will wait for."""
+    """A word; a number printed right behind it is the id of a process for
+    `wait_process`: it is watched from now on, so that no later one of the same number is taken for it."""
 
 
 class Observation(_Result, frozen=True, kw_only=True):
@@ -365,23 +364,6 @@ class InterruptRequest(_Request, frozen=True, kw_only=True):
     session: SessionName = "default"
     grace: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 1.0
     """How long Ctrl-C may take before the process group is killed."""
-
-
-class WaitAnnouncedRequest(_Request, frozen=True, kw_only=True):
-    """Wait for the end of a process that a command has announced; what nobody has announced is not waited for."""
-
-    pid: Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
-    hold: Annotated[float, Meta(ge=0, le=20, description="seconds, 0 to 20")] = 20.0
-    """Answer when it has ended, or after so many seconds; never more than a thirtieth of the sandbox's idle timeout,
-    because whoever asks for a short one expects to hear often."""
-
-
-class ProcessState(_Result, frozen=True, kw_only=True):
-    """Whether a process still runs; a zombie does not."""
-
-    announced: bool
-    """Whether a command has announced it: only then it cannot be mistaken for a later one with the same id."""
-    running: bool
 
 
 # -------------------------------------------------------------------------------------------------------- execute
@@ -424,7 +406,10 @@ class WaitProcessRequest(_Request, frozen=True, kw_only=True):
 
     pid: Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
     hold: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 0.0
-    """Answer when it has ended, or after so many seconds."""
+    """Answer when it has ended, or after so many seconds; never more than 2, or a thirtieth of the sandbox's idle
+    timeout: whoever asks for a short one expects to hear often."""
+    only_announced: bool = False
+    """Wait for it only if a command has announced it; of any other process, say at once whether it runs."""
 
 
 class ProcessEnd(_Result, frozen=True, kw_only=True):

@@ -223,15 +223,6 @@ CLOSE_SESSION = Operation(
     result=m.Empty,
     served_by="rocklet",
 )
-WAIT_ANNOUNCED = Operation(
-    name="wait_announced",
-    method="POST",
-    path="/v1/processes/announced",
-    request=m.WaitAnnouncedRequest,
-    result=m.ProcessState,
-    served_by="rocklet",
-    idempotent=True,
-)
 EXECUTE = Operation(
     name="execute",
     method="POST",

@@ -16,7 +16,7 @@ from rock.wire.operations import (
     READ_FILE,
     RUN_IN_SESSION,
     UPLOAD,
-    WAIT_ANNOUNCED,
+    WAIT_PROCESS,
     WRITE_FILE,
 )
 from rock_nomad.gateway.body import ReplayableBody
@@ -62,9 +62,9 @@ async def _run_in_session(asked: Asked[RunRequest]) -> _Json:
         return await _run(asked)
     request = asked.request
     try:
-        wanted = m.WaitAnnouncedRequest(pid=pid, hold=quirks.PROBE_HOLD)
-        process = await asked.perform(WAIT_ANNOUNCED, wanted, sandbox_id=request.sandbox_id)
-        if process.announced and not process.running:
+        wanted = m.WaitProcessRequest(pid=pid, hold=quirks.PROBE_HOLD, only_announced=True)
+        process = await asked.perform(WAIT_PROCESS, wanted, sandbox_id=request.sandbox_id)
+        if process.has_ended:
             return render_observation(request, quirks.gone(pid))
         return await _run(asked)
     except StartFailed:  # the whole sandbox is lost, and the process with it
