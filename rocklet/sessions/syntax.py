@@ -16,6 +16,7 @@ __all__ = ["check_syntax"]
 
 _TIMEOUT = 30.0  # seconds; a megabyte takes some 50 ms
 _SYNTAX_ERROR = 2  # the exit code that bash and sh have for it
+_OWN_NAME = re.compile(r"^\S*sh: ", re.MULTILINE)
 _PLAIN_WORDS = re.compile(r"[\w./:=,@%+ -]*", re.ASCII)
 _RESERVED = frozenset(
     {"if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "in"}
@@ -26,7 +27,8 @@ _RESERVED = frozenset(
 async def check_syntax(command: str, call: Call, children: Children, surroundings: Surroundings) -> None:
     """Let pass what the shell can parse; a child of its own does it, so that the session's shell is untouched.
 
-    Raises CommandFailed: it cannot; `details["output"]` has the shell's words.
+    Raises CommandFailed: it cannot; `details["output"]` has the shell's words, as `/bin/bash` says them wherever it is:
+    trainers (ROLL) look for `/bin/bash: line 1: `.
     """
     if _is_plain(command):
         return  # the fork is saved: most commands are a program and its arguments
@@ -34,9 +36,10 @@ async def check_syntax(command: str, call: Call, children: Children, surrounding
     request = ExecuteRequest(command=[program, "-n"], stdin=f"{command}\n", timeout=_TIMEOUT)
     checked = await execute(request, call, children, surroundings)
     if checked.exit_code == _SYNTAX_ERROR:
+        complaint = _OWN_NAME.sub("/bin/bash: ", checked.stderr)
         raise CommandFailed(
-            f"the command has a syntax error and was not begun: {checked.stderr.strip()}",
-            details={"output": checked.stderr, "executed": "no", "cause": "syntax"},
+            f"the command has a syntax error and was not begun: {complaint.strip()}",
+            details={"output": complaint, "executed": "no", "cause": "syntax"},
         )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, cast
 
 from rock._httpx import as_httpx
+from rock._nohup import PID_PREFIX
 from rock._requests import BashAction, Command, CreateBashSessionRequest, ReadFileRequest
 from rock._responses import (
     BashObservation,
@@ -127,8 +128,14 @@ def to_create_session(request: CreateBashSessionRequest) -> m.CreateSessionReque
 
 
 def to_run(action: BashAction) -> m.RunRequest:
-    """A command in a session."""
-    return m.RunRequest(command=action.command, session=action.session, timeout=action.timeout)
+    """A command in a session: begun only if all of it can be parsed, and whatever it leaves behind is waited for."""
+    return m.RunRequest(
+        command=action.command,
+        session=action.session,
+        timeout=action.timeout,
+        check_syntax=True,
+        announces=PID_PREFIX,
+    )
 
 
 def to_execute(command: Command) -> m.ExecuteRequest:

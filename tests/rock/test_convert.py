@@ -101,7 +101,7 @@ def test_requests_become_wire_structs() -> None:
         session="s", env={"A": "b"}, startup_source=["/rc"], user="u", on_existing="keep"
     )
     assert _convert.to_run(BashAction(command="x", session="s", timeout=2)) == m.RunRequest(
-        command="x", session="s", timeout=2
+        command="x", session="s", timeout=2, check_syntax=True, announces="PIDSTART"
     )
     assert _convert.to_execute(Command(command=["x"], cwd="/", env={"A": "b"})) == m.ExecuteRequest(
         command=["x"], cwd="/", env={"A": "b"}, timeout=1200

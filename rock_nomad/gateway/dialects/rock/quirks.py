@@ -20,7 +20,6 @@ __all__ = [
     "STATUS_HOLD",
     "TEMPORARY_IDLE_TIMEOUT",
     "Quirk",
-    "as_rock_reads",
     "clean_output",
     "gone",
     "is_temporary",
@@ -56,7 +55,7 @@ QUIRKS = (
     Quirk("a 50G disk is the client's default, no wish", "request", "rl-rock 1.11, rock/sdk/sandbox/config.py"),
     Quirk("whitespace while a command runs", "heartbeat", "rl-rock 1.11, rock/utils/http.py: read timeout"),
     Quirk("the process behind PIDSTART is watched", "run_in_session: announces", f"{_CLIENT}: start_nohup_process"),
-    Quirk("kill -0 of it is held", "wait_announced: hold", f"{_CLIENT}: wait_for_process_completion"),
+    Quirk("kill -0 of it is held", "wait_process: hold, only_announced", f"{_CLIENT}: wait_for_process_completion"),
     Quirk("kill -0 fails only if the process is gone", "reply", f"{_CLIENT}: any exception means completed"),
     Quirk("a job notice `[n] PID` is part of the output", "as bash prints it", f"{_ROLL}: pid of nohup ... &"),
     Quirk("a syntax error runs nothing", "run_in_session: check_syntax", f"{_BASH}: bash -n; {_ROLL}"),
@@ -86,7 +85,6 @@ DEFAULT_DISK = "50G"
 _TEMPORARY = re.compile(r"bash-[0-9]{19}")
 _PROBE = re.compile(r"\s*kill -0 ([0-9]{1,10})\s*", re.ASCII)
 _CONTROL = re.compile(r"\x1b[@-_][0-?]*[ -/]*[@-~]")
-_PROGRAM = re.compile(r"^\S*sh: ", re.MULTILINE)
 
 
 def is_temporary(session: str) -> bool:
@@ -103,11 +101,6 @@ def probed_process(command: str) -> int | None:
 def clean_output(output: str) -> str:
     """Output as ROCK tells it."""
     return (_CONTROL.sub("", output) if "\x1b" in output else output).strip()
-
-
-def as_rock_reads(complaint: str) -> str:
-    """A shell's words about a syntax error, with the name of the shell that ROCK has."""
-    return _PROGRAM.sub("/bin/bash: ", complaint)
 
 
 def gone(pid: int) -> Observation:

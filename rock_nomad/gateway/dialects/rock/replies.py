@@ -228,7 +228,7 @@ def syntax_error(request: RunRequest, complaint: str) -> CommandFailed:
     """The error for a command that cannot be parsed, in the words that clients look for."""
     return CommandFailed(
         f"Error (exit code 2) while checking bash command \n{request.command!r}\n---- Stderr ----\n"
-        f"{quirks.as_rock_reads(complaint)}\n---- Stdout ----\n",
+        f"{complaint}\n---- Stdout ----\n",
         details={"exit_code": 2},
     )
 

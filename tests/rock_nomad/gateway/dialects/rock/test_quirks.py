@@ -34,9 +34,3 @@ def test_a_session_made_for_one_call_is_known_by_its_name(session: str, is_tempo
 
 def test_output_is_told_as_rock_tells_it() -> None:
     assert quirks.clean_output("\n\x1b[31mred\x1b[0m\x1b[2K \n") == "red"
-
-
-def test_a_complaint_names_the_shell_that_rock_has() -> None:
-    said = "/usr/local/bin/bash: line 1: syntax error\n/usr/local/bin/bash: line 1: `done'\n"
-    assert quirks.as_rock_reads(said) == "/bin/bash: line 1: syntax error\n/bin/bash: line 1: `done'\n"
-    assert quirks.as_rock_reads("sh: line 1: x") == "/bin/bash: line 1: x"
