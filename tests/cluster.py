@@ -196,7 +196,9 @@ def _client_config(folder: Path, ports: dict[str, int]) -> dict[str, object]:
         # Off the cloud these probe link-local addresses.
         "options": {"fingerprint.denylist": "env_aws,env_gce,env_azure,env_digitalocean"},
     }  # fmt: skip
-    plugins = {"raw_exec": {"config": {"enabled": True}}}
+    # Nomad's own default takes an image away three minutes after its last container.
+    docker = {"gc": {"image": False}, "volumes": {"enabled": False}, "allow_runtimes": ["runc", "nvidia", "runsc"]}
+    plugins = {"raw_exec": {"config": {"enabled": True}}, "docker": {"config": docker}}
     return {**_nomad_config(folder, ports, "client"), "client": client, "plugin": plugins}
 
 

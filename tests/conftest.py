@@ -7,12 +7,20 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cluster import KINDS, Cluster, run_cluster
 
-REAL_PARTS = {"consul": ["version"], "nomad": ["version"]}
+if TYPE_CHECKING:
+    from tests.engine import Engine, Registry
+
+REAL_PARTS = {
+    "docker": ["version", "--format", "{{.Server.Version}}"],  # the engine's, if one answers
+    "consul": ["version"],
+    "nomad": ["version"],
+}
 """Executables whose presence decides what runs for real, and how each is asked for its version."""
 
 
@@ -60,3 +68,21 @@ def embedded() -> Iterator[Cluster]:
     """The embedded cluster, for tests of what no kind of cluster decides."""
     with run_cluster("embedded", "--simulate-gpus", "NVIDIA H100 80GB HBM3:2,NVIDIA A10G:1") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The Docker engine, with images of our own; skips with the reason where none answers."""
+    from tests.engine import open_engine  # the client's own tests run without Docker's SDK
+
+    with open_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def registry(engine: Engine) -> Iterator[Registry]:
+    """A private registry that the engine can pull from."""
+    from tests.engine import serve_registry  # likewise
+
+    with serve_registry(engine) as registry:
+        yield registry

@@ -1,0 +1,227 @@
+"""A Docker engine to test against, images made of this machine's own files, and a private registry on loopback.
+
+No test pulls from outside.  Whatever is made here carries the label `rock-nomad-tests=<run>` and goes when its block
+ends, whoever else uses the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import docker
+import pytest
+from docker.errors import DockerException, ImageNotFound
+
+__all__ = ["PASSWORD", "USERNAME", "Engine", "Registry", "open_engine", "serve_registry"]
+
+USERNAME = "puller"
+PASSWORD = "pull \"me\"'s ${HOME} <é&#=\\"
+"""With whatever a shell, a template, a dotenv file or Nomad's interpolation could stumble over."""
+
+_HTPASSWD = f"{USERNAME}:$2b$04$abcdefghijklmnopqrstuuHXuAW/CUacYl5n2uX8Sn.oANKr24Dqi\n"
+_LABEL = "rock-nomad-tests"
+_START_TIMEOUT = 30.0  # seconds
+_LOOK_INTERVAL = 0.05
+_PRUNED = re.compile(r"/(test|tests|idlelib|tkinter|turtledemo|ensurepip|site-packages|config-[^/]*|__pycache__)(/|$)")
+_TOOLS = (
+    *("bash", "cat", "cp", "cut", "date", "dd", "env", "false", "find", "grep", "head", "id", "kill", "ls", "mkdir"),
+    *("mv", "nohup", "ps", "pwd", "rm", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "tail", "tar", "test"),
+    *("touch", "tr", "true", "uname", "wc", "which", "whoami"),
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine, and this run's images on it."""
+
+    client: docker.APIClient = field(repr=False)
+    run: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a container made by a test carries, to be removed if the test does not."""
+        return {_LABEL: self.run}
+
+    @cached_property
+    def busybox(self) -> str:
+        """An image that holds a static busybox and no C library at all."""
+        program = shutil.which("busybox")
+        if program is None:
+            pytest.skip("no busybox: its static build is what the smallest image is made of")
+        with _new_image() as archive:
+            archive.add(os.path.realpath(program), "bin/busybox")
+            listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
+            for applet in set(listed) - {"busybox"}:
+                _add_link(archive, f"bin/{applet}", "/bin/busybox")
+            return self.import_image("busybox", archive)
+
+    @cached_property
+    def python(self) -> str:
+        """An image with glibc, bash, the usual tools and the Python that runs the tests."""
+        base = Path(sys.base_prefix)
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        programs = {f"/usr/bin/{name}": found for name in _TOOLS if (found := shutil.which(name, path=os.defpath))}
+        programs[f"/usr/local/bin/{version}"] = str(base / "bin" / version)
+        with _new_image() as archive:
+            for target, source in programs.items():
+                archive.add(os.path.realpath(source), target.lstrip("/"))
+            for name in ("python3", "python"):
+                _add_link(archive, f"usr/local/bin/{name}", version)
+            archive.add(base / "lib" / version, f"usr/local/lib/{version}", filter=_without_ballast)
+            modules = (base / "lib" / version / "lib-dynload").glob("*.so")
+            for library in sorted(_libraries_of(*map(os.path.realpath, programs.values()), *map(str, modules))):
+                archive.add(os.path.realpath(library), library.lstrip("/"))
+            _add_link(archive, "bin", "usr/bin")
+            return self.import_image("python", archive)
+
+    def import_image(self, name: str, archive: tarfile.TarFile) -> str:
+        """An image of a root file system, by the name it got."""
+        archive.close()
+        said = self.client.import_image_from_file(
+            archive.name, repository=f"{_LABEL}/{name}", tag=self.run, changes=[f"LABEL {_LABEL}={self.run}"]
+        )
+        assert '"error"' not in said, said
+        return f"{_LABEL}/{name}:{self.run}"
+
+    def containers(self, label: str) -> list[str]:
+        """The ids of the containers, dead ones too, with a label (`name` or `name=value`)."""
+        return [str(one["Id"]) for one in self.client.containers(all=True, filters={"label": label})]
+
+    def clean(self) -> None:
+        """Remove this run's containers and images."""
+        label = f"{_LABEL}={self.run}"
+        for container in self.containers(label):
+            self.client.remove_container(container, force=True, v=True)
+        for image in self.client.images(filters={"label": label}):
+            self.client.remove_image(image["Id"], force=True)  # with all its tags
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A private registry: its address is the first part of its images' names."""
+
+    engine: Engine = field(repr=False)
+    address: str
+
+    def push(self, image: str, name: str) -> str:
+        """Put an image into the registry and away from the engine; how it is pulled."""
+        pushed = f"{self.address}/{name}"
+        self.engine.client.tag(image, pushed, "1")
+        account = {"username": USERNAME, "password": PASSWORD}
+        for line in self.engine.client.push(pushed, "1", auth_config=account, stream=True, decode=True):
+            assert "error" not in line, line
+        self.forget(f"{pushed}:1")
+        return f"{pushed}:1"
+
+    def forget(self, image: str) -> None:
+        """Take a pulled image from the engine, so that it has to be pulled again."""
+        with contextlib.suppress(ImageNotFound):
+            self.engine.client.remove_image(image, force=True)
+
+
+@contextlib.contextmanager
+def open_engine() -> Iterator[Engine]:
+    """The engine that answers on this machine; nothing of ours is left on it."""
+    with contextlib.closing(docker.APIClient(timeout=120)) as client:
+        try:
+            client.ping()
+        except DockerException as error:
+            pytest.skip(f"no docker: {error}")
+        engine = Engine(client, secrets.token_hex(4))
+        try:
+            yield engine
+        finally:
+            engine.clean()
+
+
+@contextlib.contextmanager
+def serve_registry(engine: Engine) -> Iterator[Registry]:
+    """A registry that asks for USERNAME and PASSWORD."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("no docker-registry on PATH")
+    with tempfile.TemporaryDirectory(prefix="rock-registry-") as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        Path(folder, "htpasswd").write_text(_HTPASSWD)
+        config = {
+            "version": 0.1, "log": {"accesslog": {"disabled": True}, "level": "error"},
+            "storage": {"filesystem": {"rootdirectory": f"{folder}/storage"}}, "http": {"addr": address},
+            "auth": {"htpasswd": {"realm": "tests", "path": f"{folder}/htpasswd"}},
+        }  # fmt: skip
+        Path(folder, "config.yml").write_text(json.dumps(config))
+        probe.close()
+        with Path(folder, "log").open("wb") as log:
+            process = subprocess.Popen([program, "serve", f"{folder}/config.yml"], stdout=log, stderr=log)
+        try:
+            _wait_until_served(address)
+            yield Registry(engine, address)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _wait_until_served(address: str) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while True:
+        try:
+            urllib.request.urlopen(f"http://{address}/v2/", timeout=5)
+        except urllib.error.HTTPError as answer:
+            answer.close()
+            return  # 401: it serves, and asks who we are
+        except OSError:
+            assert time.monotonic() < deadline, "the registry did not start"
+            time.sleep(_LOOK_INTERVAL)  # one that does not listen yet can only be tried again
+
+
+@contextlib.contextmanager
+def _new_image() -> Iterator[tarfile.TarFile]:
+    """A root file system to be filled, with what every one has."""
+    with tempfile.NamedTemporaryFile() as file, tarfile.open(file.name, "w") as archive:
+        for path, mode in (("tmp", 0o1777), ("root", 0o700), ("etc", 0o755), ("proc", 0o755), ("home", 0o755)):
+            member = tarfile.TarInfo(path)
+            member.type, member.mode = tarfile.DIRTYPE, mode
+            archive.addfile(member)
+        for path, text in (
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"),
+            ("etc/group", "root:x:0:\n"),
+        ):
+            member = tarfile.TarInfo(path)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+        yield archive
+
+
+def _add_link(archive: tarfile.TarFile, path: str, target: str) -> None:
+    member = tarfile.TarInfo(path)
+    member.type, member.linkname, member.mode = tarfile.SYMTYPE, target, 0o777
+    archive.addfile(member)
+
+
+def _without_ballast(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if _PRUNED.search(f"/{member.name}") else member
+
+
+def _libraries_of(*programs: str) -> set[str]:
+    """The shared libraries, loader included, that programs are linked with, as absolute paths."""
+    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
+    return set(re.findall(r"(/\S+) \(0x", said))
