@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from rock.wire.spec import Isolation
+from rock_nomad.bundle import BUNDLE_MOUNT, bundle_command
 from rock_nomad.tokens import Secrets
 
 __all__ = [
@@ -96,9 +97,9 @@ class ClusterProfile(_Model):
     rocklet_command: Annotated[tuple[str, ...], Field(min_length=1)] = (sys.executable, "-m", "rocklet")
     """How a node starts a rocklet of its own (raw_exec)."""
     rocklet_volume: str = "rocklet"
-    """The nodes' host volume that holds a rocklet which needs nothing of the image."""
-    mounted_rocklet_command: Annotated[tuple[str, ...], Field(min_length=1)] = ("/opt/rocklet/bin/rocklet",)
-    """How it is started where that volume is mounted on /opt/rocklet."""
+    """The nodes' host volume that holds a bundle (`rock-nomad bundle build`)."""
+    mounted_rocklet_command: Annotated[tuple[str, ...], Field(min_length=1)] = bundle_command(BUNDLE_MOUNT)
+    """How it is started where that volume is mounted, on /opt/rocklet."""
     bind_host: str | None = None  # None: the address Nomad gives the port; inside a container all
     env: Mapping[str, str] = {}
     """Added to every rocklet's own environment; commands do not see it."""

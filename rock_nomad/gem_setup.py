@@ -5,17 +5,16 @@ gem-llm 0.1.0 pins msgspec 0.19 and refuses Python after 3.12.0; so it is never 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from rock.wire.errors import BadRequestRockError, InternalServerRockError
+from rock_nomad.folders import make_once
 
 __all__ = ["Base", "find_gem_python", "set_up_gem"]
 
@@ -57,25 +56,17 @@ def set_up_gem(cache: Path, on_progress: Callable[[str], None], own: Base = OWN)
         wanted = f"{_dotted(OLDEST[:2])} to {_dotted(NEWEST)}"
         raise BadRequestRockError(f"gem-llm takes Python {wanted}, and this machine has none; install python3.11")
     folder = _folder(cache, base.version)
-    python = folder / "bin" / "python"
-    cache.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.with_suffix(".lock")):
-        if not python.exists():
-            _build(base.program, folder, on_progress)
-    return python
+    make_once(folder, lambda partial: _build(base.program, partial, on_progress))
+    return folder / "bin" / "python"
 
 
 def _build(program: str, folder: Path, on_progress: Callable[[str], None]) -> None:
-    """Make the venv aside and move it into place whole, so that what is there can be used."""
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     on_progress("making a venv")
-    _run([program, "-m", "venv", str(partial)], on_progress)
-    python = str(partial / "bin" / "python")
+    _run([program, "-m", "venv", str(folder)], on_progress)
+    python = str(folder / "bin" / "python")
     _run([python, "-m", "pip", "install", "--disable-pip-version-check", *REQUIREMENTS], on_progress)
     on_progress("trying it")
     _run([python, "-I", "-c", "import gem"], on_progress)
-    partial.rename(folder)
 
 
 def _run(command: list[str], on_progress: Callable[[str], None]) -> None:
@@ -115,11 +106,3 @@ def _folder(cache: Path, version: _Version) -> Path:
 
 def _dotted(version: _Version) -> str:
     return ".".join(map(str, version))
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One set-up at a time; another waits, and finds it done."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -15,6 +15,7 @@ import msgspec
 from rock.wire.errors import InvalidRequest
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.base_job import load_base_job
+from rock_nomad.bundle import BUNDLE_MOUNT
 from rock_nomad.config import ClusterProfile
 from rock_nomad.isolation import CONTAINER_PORT, DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
 from rock_nomad.names import job_id, service_name
@@ -211,7 +212,7 @@ def _render_group(group: dict[str, Any], task: dict[str, Any], spec: SandboxSpec
     if kind.mounts_rocklet:
         volume = {"Name": "rocklet", "Type": "host", "Source": profile.rocklet_volume, "ReadOnly": True}
         group.setdefault("Volumes", {})["rocklet"] = volume
-        mount = {"Volume": "rocklet", "Destination": "/opt/rocklet", "ReadOnly": True}
+        mount = {"Volume": "rocklet", "Destination": BUNDLE_MOUNT, "ReadOnly": True}
         task.setdefault("VolumeMounts", []).append(mount)
 
 

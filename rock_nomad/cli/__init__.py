@@ -14,7 +14,7 @@ import typer
 
 from rock.wire.errors import RockException
 from rock.wire.reasons import Family
-from rock_nomad.cli import clusters, copying, forwarding, jobs, sandboxes, terminal
+from rock_nomad.cli import bundle, clusters, copying, forwarding, jobs, sandboxes, terminal
 from rock_nomad.cli.output import say
 from rock_nomad.config import ConfigError
 
@@ -53,11 +53,24 @@ def _command(function: Callable[_P, Coroutine[Any, Any, int | None]]) -> Callabl
     return run
 
 
-_MODULES = (clusters, sandboxes, terminal, copying, forwarding, jobs)
+def _add(group: typer.Typer, function: Callable[..., Coroutine[Any, Any, int | None]]) -> None:
+    name = function.__name__.rstrip("_").replace("_", "-")
+    group.command(name, context_settings=getattr(function, "settings", None))(_command(function))
 
-for _function in (function for module in _MODULES for function in module.COMMANDS):
-    _name = _function.__name__.rstrip("_").replace("_", "-")
-    app.command(_name, context_settings=getattr(_function, "settings", None))(_command(_function))
+
+_MODULES = (clusters, sandboxes, terminal, copying, forwarding, jobs)
+_GROUPS = {"bundle": bundle}
+"""The modules whose commands are named after a word of their own, as in `bundle build`."""
+
+for _module in _MODULES:
+    for _function in _module.COMMANDS:
+        _add(app, _function)
+for _name, _module in _GROUPS.items():
+    _group = typer.Typer(name=_name, help=_module.__doc__, no_args_is_help=True)
+    _group.callback()(lambda: None)
+    for _function in _module.COMMANDS:
+        _add(_group, _function)
+    app.add_typer(_group)
 
 
 def main() -> None:

@@ -1,0 +1,22 @@
+"""The bundled rocklet, for tests that put it into images."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from rock_nomad.bundle.build import ensure_bundle
+from rock_nomad.config import cache_folder
+
+__all__ = ["need_bundle"]
+
+
+@cache
+def need_bundle() -> Path:
+    """The bundle of this checkout, built if need be; skips where none can be built."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("no glibc to bundle")
+    return ensure_bundle(cache_folder() / "bundles")
