@@ -105,7 +105,8 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
         renderer, rocklets = Renderer(profile, base, tokens), Rocklets(session)
         locator = Locator(consul, tokens, AddressBook(), cluster=profile.name)
         observer = Observer(nomad, locator, rocklets, profile)
-        watcher = Watcher(nomad)
+        sweep = Sweep(nomad, profile, observer.answers)
+        watcher = Watcher(nomad, sweep.attend)
         lifecycle = Lifecycle(nomad, renderer, observer, Readiness(consul, locator, rocklets), watcher)
         preview = Preview(nomad, consul, renderer, profile)
         app = create_server(DIALECTS, authenticator, is_open=config.open)
@@ -119,7 +120,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
         tunnels = Tunnels(session, resolver)
         add_tunnels(app, tunnels)
         add_rock_ports(app, tunnels)
-        async with _on_duty(watcher.run(), Sweep(nomad, profile, observer.answers).run()):
+        async with _on_duty(watcher.run(), sweep.run()):
             yield app
 
 

@@ -1,7 +1,8 @@
 """One sandbox's life, picked out of what Nomad reports about its job.
 
 A job's id may have been used before (a stopped sandbox created anew under ROCK's wire), and a job may be a group's:
-this life is the last registration's, and one member's.
+this life is the last registration's, and one member's.  And Nomad replaces what was preempted, or stopped by its
+allocation: once a sandbox has begun, no allocation but the one that it began in is it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
     job: Job
     allocation: Allocation | None
-    """Its place; the last one, where a pending one was replaced."""
+    """Its place: where it began, or is about to."""
     evaluations: Sequence[Evaluation]
     created_at: float | None
     """Unix seconds by Nomad's clock; None where the evidence is gone."""
@@ -42,10 +43,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
             # An allocation is always newer than the registration that it is for.
             if each.index == index and (each.create_index > began or not each.create_index)
         ]
-        place = places[-1] if places else None
         return cls(
             job=record,
-            allocation=place,
+            allocation=_place(record, places, current),
             evaluations=current,
             created_at=_created_at(record, current, places),
             deregistered_at=_deregistered_at(record, current),
@@ -54,9 +54,14 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_over(self) -> bool:
         """Whether nothing of it runs, or will."""
-        if self.job.is_stopped or self.job.status == "dead":
+        if _is_closed(self.job):
             return True
         return self.allocation is not None and self.allocation.client_status in _TERMINAL
+
+    @property
+    def is_supplanted(self) -> bool:
+        """Whether it had begun, and Nomad starts or has started an empty one in its stead."""
+        return self.allocation is not None and self.allocation.is_replaced and not _is_closed(self.job)
 
     @property
     def startup_deadline(self) -> float | None:
@@ -69,6 +74,33 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
         if self.allocation is not None:
             return None
         return next((each.failed for each in reversed(self.evaluations) if each.failed is not None), None)
+
+
+def _is_closed(job: Job) -> bool:
+    """Whether Nomad will start nothing for it any more."""
+    return job.is_stopped or job.status == "dead"
+
+
+def _place(job: Job, places: Sequence[Allocation], evaluations: Sequence[Evaluation]) -> Allocation | None:
+    begun = next((each for each in places if each.started_at is not None), None)
+    if begun is not None:
+        return msgspec.structs.replace(begun, went_unknown=True) if _was_given_up(job, evaluations) else begun
+    last = places[-1] if places else None
+    # What had not begun loses nothing by waiting for another place.
+    return None if last is not None and last.is_replaced and not _is_closed(job) else last
+
+
+def _was_given_up(job: Job, evaluations: Sequence[Evaluation]) -> bool:
+    """Whether the job was stopped while its node was gone; the allocation forgets it when the node returns."""
+    triggers = [each.triggered_by for each in evaluations]
+    if not job.is_stopped or "job-deregister" not in triggers:
+        return False
+    told = [
+        each
+        for each in evaluations[: triggers.index("job-deregister")]
+        if each.triggered_by in ("max-disconnect-timeout", "reconnect")
+    ]
+    return bool(told) and told[-1].triggered_by == "max-disconnect-timeout" and told[-1].status != "canceled"
 
 
 def _registration(job: Job, evaluations: Sequence[Evaluation]) -> int:

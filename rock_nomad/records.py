@@ -62,6 +62,8 @@ class Allocation(msgspec.Struct, frozen=True, kw_only=True):
     node_name: str
     preempted_by: str
     is_migrating: bool
+    is_replaced: bool
+    """Whether Nomad starts another in its stead, which knows nothing of this one."""
     events: list[TaskEvent]
     """Of all tasks, oldest first."""
     started_at: float | None
@@ -169,6 +171,7 @@ def _allocation(row: Row) -> Allocation:
         node_name=text(row.get("NodeName")),
         preempted_by=text(row.get("PreemptedByAllocation")),
         is_migrating=mapping(row.get("DesiredTransition")).get("Migrate") is True,
+        is_replaced=_is_replaced(row),
         events=events,
         started_at=min(_known(task.get("StartedAt") for task in tasks), default=None),
         finished_at=max(_known(task.get("FinishedAt") for task in tasks), default=None),
@@ -194,6 +197,13 @@ def _went_unknown(row: Row, events: Sequence[TaskEvent]) -> bool:
     unknown = _known(each.get("Time") for each in rows(row.get("AllocStates")) if each.get("Value") == "unknown")
     back = [event.at for event in events if event.type == "Reconnected"]
     return bool(unknown) and max(unknown) > max(back, default=0.0)
+
+
+def _is_replaced(row: Row) -> bool:
+    # Seen on Nomad 2.0.5: whatever the job's policies say, only a drain leaves a hole.
+    wanted = mapping(row.get("DesiredTransition"))
+    is_moved = wanted.get("Migrate") is True and wanted.get("MigrateDisablePlacement") is not True
+    return is_moved or bool(row.get("PreemptedByAllocation")) or row.get("ClientStatus") == "lost"
 
 
 def _member(name: str) -> int:

@@ -10,11 +10,12 @@ from rock.wire.messages import SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.names import JOB_PREFIX, sandbox_id_of
 from rock_nomad.nomad import Nomad
-from rock_nomad.records import Row, allocations_of, mapping, text
+from rock_nomad.records import Row, allocations_of, integer, mapping, text
 from rock_nomad.status import derive_status
 
 __all__ = ["Snapshot", "add_evaluations", "by_job", "is_ours", "take_snapshot"]
 
+PROMPT = 5.0  # seconds after which a node has heard of a stop, unless it was away; its clock may be somewhat wrong
 ONE_BY_ONE = 32  # jobs whose evaluations are asked for singly; more of them are worth the whole listing
 
 
@@ -44,10 +45,15 @@ class Snapshot:
             now=self.now,
         )
 
-    def has_started(self, job: Row) -> bool:
-        """Whether its task ever ran; if not, its evaluations and the nodes say why."""
+    def is_puzzling(self, job: Row) -> bool:
+        """Whether only its evaluations say how it ended: it never began, or its node was gone when it was stopped."""
         rows = self.allocations.get(text(job.get("ID")), ())
-        return any(each.started_at is not None for each in allocations_of(rows))
+        begun = [each for each in allocations_of(rows) if each.started_at is not None]
+        if not begun or job.get("Stop") is not True:
+            return not begun
+        stopped_at = integer(job.get("SubmitTime")) / 1e9
+        killings = [event.at for each in begun for event in each.events if event.type == "Killing"]
+        return max(killings, default=0.0) > stopped_at + PROMPT
 
 
 async def take_snapshot(nomad: Nomad, profile: ClusterProfile) -> Snapshot:
@@ -64,11 +70,11 @@ async def take_snapshot(nomad: Nomad, profile: ClusterProfile) -> Snapshot:
 
 
 async def add_evaluations(nomad: Nomad, snapshot: Snapshot, jobs: Iterable[Row]) -> Snapshot:
-    """The snapshot with what explains those of these jobs that never started.
+    """The snapshot with what explains those of these jobs that their allocations do not.
 
     Raises ClusterUnavailable.
     """
-    puzzling = [text(job.get("ID")) for job in jobs if not snapshot.has_started(job)]
+    puzzling = [text(job.get("ID")) for job in jobs if snapshot.is_puzzling(job)]
     if not puzzling:
         return snapshot
     if len(puzzling) > ONE_BY_ONE:

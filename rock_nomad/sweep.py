@@ -1,7 +1,7 @@
 """The one periodic duty, on every replica: end what waited or was lost too long, and say once how each sandbox ended.
 
 What is overdue is decided by a pure function, by Nomad's clock; acting on it twice is the same as once, so there is no
-leader.
+leader.  What cannot wait for the next sweep is attended to at once: a sandbox that Nomad is about to start anew, empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rock_nomad.config import ClusterProfile
 from rock_nomad.life import Life
 from rock_nomad.nomad import Nomad
 from rock_nomad.records import Row, integer, mapping, text
-from rock_nomad.snapshot import Snapshot, add_evaluations, take_snapshot
+from rock_nomad.snapshot import Snapshot, add_evaluations, is_ours, take_snapshot
 
 __all__ = ["Cause", "Overdue", "Sweep", "overdue"]
 
@@ -39,7 +39,7 @@ class Cause(Enum):
 
     STARTUP = "it did not start within its startup timeout"
     NODE_LOST = "its node has been gone for too long"
-    REPLACED = "its node was lost before it started, and nomad would start it anew"
+    REPLACED = "it was taken from its node, and nomad would start an empty one in its stead"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +68,7 @@ def overdue(snapshot: Snapshot) -> list[Overdue]:
 def _cause(job: Row, allocations: Sequence[Row], now: float, profile: ClusterProfile) -> Cause | None:
     life = Life.from_rows(job, allocations, [])
     place = life.allocation
-    if place is not None and place.client_status == "lost" and not life.job.is_stopped and life.job.status != "dead":
-        # It has been called ended, so it must not come back.
+    if life.is_supplanted:
         return Cause.REPLACED
     if life.is_over:
         return None
@@ -90,11 +89,32 @@ class Sweep:
         self._nomad, self._profile, self._answers = nomad, profile, answers
         self._ended: set[str] | None = None
         self._cut_off: set[str] = set()
+        self._urgent: asyncio.Queue[str] = asyncio.Queue()
         self.ends: Counter[str] = Counter()
         """How many ended for which reason, since this replica started."""
 
+    def attend(self, job_id: str) -> None:
+        """Look at one sandbox without waiting for the next sweep."""
+        self._urgent.put_nowait(job_id)
+
     async def run(self) -> NoReturn:
         """Sweep for ever."""
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(self._attend_for_ever(), name="attend")
+            await self._sweep_for_ever()
+
+    async def _attend_for_ever(self) -> NoReturn:
+        while True:
+            job_id = await self._urgent.get()
+            try:
+                snapshot = await self._read(job_id)
+            except RockException as error:
+                log.warning("%s needs a look, which the next sweep takes: %s", job_id, error)
+                continue
+            for each in overdue(snapshot):
+                await self._end(each)
+
+    async def _sweep_for_ever(self) -> NoReturn:
         while True:
             # Spread over the replicas, and over time.
             await asyncio.sleep(self._profile.sweep_interval * random.uniform(0.5, 1.5))  # noqa: S311
@@ -113,30 +133,29 @@ class Sweep:
         late = await asyncio.to_thread(overdue, snapshot)
         self._cut_off &= {each.sandbox_id for each in late}
         gate = asyncio.Semaphore(AT_ONCE)
+
+        async def end(each: Overdue) -> None:
+            async with gate:
+                await self._end(each)
+
         async with asyncio.TaskGroup() as ends:
             for each in late:
-                ends.create_task(self._end(each, gate), name=f"end {each.sandbox_id}")
+                ends.create_task(end(each), name=f"end {each.sandbox_id}")
         await self._record(snapshot)
 
-    async def _end(self, listed: Overdue, gate: asyncio.Semaphore) -> None:
+    async def _end(self, listed: Overdue) -> None:
         """End one, if it still is overdue when read again; what goes wrong is left to the next sweep."""
         try:
-            async with gate:
-                if not await self._is_still(listed):
-                    return
-                await self._nomad.stop(listed.job_id)
+            if not await self._is_still(listed):
+                return
+            await self._nomad.stop(listed.job_id)
         except RockException as error:
             log.warning("sandbox %s is to be ended, but not yet: %s", listed.sandbox_id, error)
         else:
             log.info("sandbox %s is ended: %s", listed.sandbox_id, listed.cause.value)
 
     async def _is_still(self, listed: Overdue) -> bool:
-        job = await self._nomad.job(listed.job_id)
-        if job is None:
-            return False
-        allocations = {listed.job_id: (await self._nomad.allocations(listed.job_id)).data}
-        now = Snapshot(profile=self._profile, jobs=[job.data], allocations=allocations, now=job.date)
-        if listed not in overdue(now):
+        if listed not in overdue(await self._read(listed.job_id)):
             return False
         if listed.cause is not Cause.NODE_LOST or not await self._answers(listed.tenant, listed.sandbox_id):
             return True
@@ -145,12 +164,21 @@ class Sweep:
             log.warning("sandbox %s lives on, cut off from nomad: its node is disconnected", listed.sandbox_id)
         return False
 
+    async def _read(self, job_id: str) -> Snapshot:
+        """One sandbox as it is now; nothing, if there is no such sandbox of this cluster."""
+        job = await self._nomad.job(job_id)
+        if job is None or not is_ours(job.data, self._profile):
+            return Snapshot(profile=self._profile, jobs=[], now=0.0)
+        allocations = {job_id: (await self._nomad.allocations(job_id)).data}
+        return Snapshot(profile=self._profile, jobs=[job.data], allocations=allocations, now=job.date)
+
     async def _record(self, snapshot: Snapshot) -> None:
         """Say of each sandbox once that, and why, it ended: Nomad forgets it after some hours.
 
         Every replica says it, so a replica's death loses nothing; the sandbox's id makes them one.
         """
-        over = {text(job.get("ID")): job for job in snapshot.jobs if job.get("Status") == "dead"}
+        # One that was stopped while its node was gone is not called dead before the node returns.
+        over = {text(job.get("ID")): job for job in snapshot.jobs if job.get("Status") == "dead" or job.get("Stop")}
         before = self._ended
         fresh = [over[job_id] for job_id in over.keys() - (before or set())]
         explained = await add_evaluations(self._nomad, snapshot, fresh)

@@ -9,12 +9,17 @@ import subprocess
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.cluster import KINDS, Cluster, run_cluster
 
 if TYPE_CHECKING:
     from tests.engine import Engine, Registry
+
+# On a busy machine, drawing an example may take seconds; that says nothing about what is tested.
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("here")
 
 REAL_PARTS = {
     "docker": ["version", "--format", "{{.Server.Version}}"],  # the engine's, if one answers

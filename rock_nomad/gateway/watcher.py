@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rock.wire.errors import ClusterUnavailable
 from rock_nomad.nomad import Event, Nomad
+from rock_nomad.records import allocations_of
 
 __all__ = ["News", "Watcher"]
 
@@ -58,8 +59,9 @@ class News:
 class Watcher:
     """Reads Nomad's event stream once for all who wait."""
 
-    def __init__(self, nomad: Nomad, *, pause: float = PAUSE) -> None:
-        self._nomad, self._pause = nomad, pause
+    def __init__(self, nomad: Nomad, on_replaced: Callable[[str], None], *, pause: float = PAUSE) -> None:
+        """`on_replaced` is told each job of which Nomad starts another allocation in the stead of one."""
+        self._nomad, self._on_replaced, self._pause = nomad, on_replaced, pause
         self._waiters: dict[str, set[News]] = {}
         self._index = 0
 
@@ -107,6 +109,8 @@ class Watcher:
 
     def _pass_on(self, event: Event) -> None:
         job_id = job_of(event)
+        if is_replacement(event):
+            self._on_replaced(job_id)
         if job_id not in self._waiters:
             return
         changed = is_change(event)
@@ -128,6 +132,13 @@ def is_change(event: Event) -> bool:
         payload = _payload(event)
         return payload.get("ClientStatus") != "pending" or payload.get("DesiredStatus") != "run"
     return event.type in {"JobDeregistered", "JobBatchDeregistered"}
+
+
+def is_replacement(event: Event) -> bool:
+    """Whether an event says that Nomad starts another allocation in the stead of this one."""
+    if event.topic != "Allocation" or _payload(event).get("DesiredStatus") == "run":
+        return False
+    return any(each.is_replaced for each in allocations_of([_payload(event)]))
 
 
 def _payload(event: Event) -> Mapping[str, Any]:

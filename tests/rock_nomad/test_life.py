@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from rock.wire.spec import SandboxSpec
 from rock_nomad.life import Life
 from tests.rock_nomad.lives import BEGAN, STARTED, allocation, evaluation, failed, job
@@ -43,12 +47,70 @@ def test_an_id_used_anew_has_only_its_present_life() -> None:
     assert ended.created_at == BEGAN
 
 
-def test_a_pending_allocation_that_was_replaced_gives_way_to_the_next() -> None:
-    first = allocation(status="lost")
-    second = allocation(STARTED, ID="alloc-2", CreateIndex=20)
-    life = Life.from_rows(job(), [second, first], [])
+REPLACED: list[dict[str, Any]] = [
+    {"ClientStatus": "lost", "DesiredStatus": "stop", "DesiredDescription": "alloc is lost since its node is down"},
+    {"DesiredStatus": "evict", "PreemptedByAllocation": "another"},
+    {"DesiredStatus": "stop", "DesiredTransition": {"Migrate": True}},
+]
+"""What Nomad starts another allocation for."""
+
+
+@pytest.mark.parametrize("fields", REPLACED)
+def test_a_pending_allocation_that_was_replaced_gives_way_to_the_next(fields: dict[str, Any]) -> None:
+    first = allocation(**{"status": "pending", **fields})
+    waiting = Life.from_rows(job(), [first], [])
+    assert (waiting.allocation, waiting.is_over, waiting.is_supplanted) == (None, False, False)
+    life = Life.from_rows(job(), [allocation(STARTED, ID="alloc-2", CreateIndex=20), first], [])
     assert life.allocation is not None
-    assert life.allocation.id == "alloc-2"
+    assert (life.allocation.id, life.is_supplanted) == ("alloc-2", False)
+    assert Life.from_rows(job(stopped_after=9), [first], []).allocation is not None
+
+
+@pytest.mark.parametrize("fields", REPLACED)
+@pytest.mark.parametrize("second", [[], [allocation(STARTED, ID="alloc-2", CreateIndex=20)]])
+def test_what_has_begun_is_never_another_allocation(fields: dict[str, Any], second: list[dict[str, Any]]) -> None:
+    first = allocation(STARTED, **{"status": "complete", **fields})
+    life = Life.from_rows(job(), [*second, first], [])
+    assert life.allocation is not None
+    assert (life.allocation.id, life.is_over, life.is_supplanted) == ("alloc-1", True, True)
+    assert not Life.from_rows(job(stopped_after=9), [*second, first], []).is_supplanted
+
+
+def test_a_drain_leaves_nothing_in_its_stead() -> None:
+    drained = {"Migrate": True, "MigrateDisablePlacement": True}
+    assert not Life.from_rows(job(), [allocation(STARTED, DesiredTransition=drained)], []).is_supplanted
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([], False),
+        ([evaluation(5, trigger="max-disconnect-timeout", Status="pending", CreateIndex=20)], True),
+        ([evaluation(5, trigger="max-disconnect-timeout", Status="canceled", CreateIndex=20)], False),
+        (
+            [
+                evaluation(5, trigger="max-disconnect-timeout", Status="pending", CreateIndex=20),
+                evaluation(6, trigger="reconnect", CreateIndex=30),
+            ],
+            False,
+        ),
+        (
+            [
+                evaluation(5, trigger="max-disconnect-timeout", Status="pending", CreateIndex=20),
+                evaluation(12, trigger="reconnect", CreateIndex=99),
+            ],
+            True,
+        ),
+    ],
+    ids=["never gone", "gone", "gone and back", "gone and back, told otherwise", "back too late"],
+)
+def test_a_node_that_was_gone_when_the_job_was_stopped_stays_lost_when_it_returns(
+    told: list[dict[str, Any]], expected: bool
+) -> None:
+    evaluations = [evaluation(), *told, evaluation(9, trigger="job-deregister")]
+    life = Life.from_rows(job(stopped_after=9), [allocation(STARTED, status="complete")], evaluations)
+    assert life.allocation is not None
+    assert life.allocation.went_unknown is expected
 
 
 def test_a_member_has_its_own_allocation() -> None:

@@ -71,6 +71,17 @@ async def test_a_few_that_never_started_are_explained_one_by_one() -> None:
     assert asked[2:] == ["evaluations of sbx-2", "nodes"]
 
 
+async def test_one_whose_node_heard_late_of_its_stop_is_explained() -> None:
+    def stopped(number: int, killed_at: float) -> tuple[Row, Row]:
+        placed = _started(number)
+        placed["TaskStates"]["rocklet"]["Events"] = [{"Type": "Killing", "Time": int(killed_at * 1e9)}]
+        return {**_job(number), "Stop": True, "SubmitTime": int(100 * 1e9)}, placed
+
+    prompt, late = stopped(1, 100.2), stopped(2, 160.0)
+    asked = await _ask([prompt[0], late[0]], [prompt[1], late[1]])
+    assert asked[2:] == ["evaluations of sbx-2", "nodes"]
+
+
 async def test_many_that_never_started_are_explained_by_one_listing() -> None:
     asked = await _ask([_job(number) for number in range(ONE_BY_ONE + 1)], [])
     assert asked[2:] == ["evaluations", "nodes"]

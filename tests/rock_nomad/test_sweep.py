@@ -18,6 +18,8 @@ from tests.gateways import start_gateway, start_gateway_process, wait_until_list
 PROFILE = ClusterProfile(name="here", node_lost_after=300)
 BEGUN = 1_000.0  # unix seconds
 
+STARTED = {"rocklet": {"StartedAt": "1970-01-01T00:16:41Z"}}
+
 Row = dict[str, Any]
 
 
@@ -68,10 +70,13 @@ def test_a_task_that_never_starts_is_overdue_as_well() -> None:
     assert _causes(_job(Status="running"), [_allocation("pending")], after=181) == [Cause.STARTUP]
 
 
-def test_what_was_lost_before_it_started_does_not_come_back() -> None:
-    assert _causes(_job(), [_allocation("lost")], after=1) == [Cause.REPLACED]
-    assert _causes(_job(), [_allocation("lost"), _allocation("pending", index=12)], after=1) == []
-    assert _causes(_job(Status="dead"), [_allocation("lost")], after=1) == []
+def test_what_has_begun_is_not_begun_anew() -> None:
+    begun = {**_allocation("complete"), "PreemptedByAllocation": "another", "TaskStates": STARTED}
+    assert _causes(_job(), [begun], after=1) == [Cause.REPLACED]
+    assert _causes(_job(), [begun, _allocation("running", index=12)], after=1) == [Cause.REPLACED]
+    assert _causes(_job(Status="dead"), [begun], after=1) == []
+    assert _causes(_job(), [_allocation("lost")], after=1) == []
+    assert _causes(_job(), [_allocation("lost")], after=181) == [Cause.STARTUP]
 
 
 @pytest.mark.parametrize("status", ["running", "complete", "failed"])
@@ -117,6 +122,7 @@ class _Nomad:
 
     def __init__(self, job: Row, allocations: list[Row], *, now: float) -> None:
         self.jobs, self.rows, self.now, self.stopped = [job], allocations, now, list[str]()
+        self.has_stopped = asyncio.Event()
 
     async def list_jobs(self, prefix: str) -> Answer[list[Row]]:
         return Answer(data=self.jobs, index=1, date=self.now)
@@ -138,6 +144,7 @@ class _Nomad:
 
     async def stop(self, job_id: str) -> str | None:
         self.stopped.append(job_id)
+        self.has_stopped.set()
         return "eval"
 
 
@@ -178,6 +185,20 @@ async def test_what_was_placed_between_listing_and_acting_is_not_ended() -> None
     assert nomad.stopped == []
 
 
+async def test_what_nomad_would_begin_anew_is_ended_without_waiting_for_a_sweep() -> None:
+    evicted = {**_allocation("running"), "PreemptedByAllocation": "another", "TaskStates": STARTED}
+    nomad = _Nomad(_job(Status="running"), [evicted], now=BEGUN + 1)
+    nomad.jobs.append(_job("elsewhere", cluster="there"))
+    sweep = Sweep(nomad, PROFILE, _is_silent)  # type: ignore[arg-type]
+    for job_id in ("sbx-gone", "sbx-elsewhere", "sbx-a"):
+        sweep.attend(job_id)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
+        running = tasks.create_task(sweep.run())
+        await nomad.has_stopped.wait()
+        running.cancel()
+    assert nomad.stopped == ["sbx-a"]
+
+
 async def test_each_end_is_counted_once_and_old_ones_not_at_all() -> None:
     nomad = _Nomad(_job(), [], now=BEGUN + 1)
     sweep = Sweep(nomad, PROFILE, _is_silent)  # type: ignore[arg-type]
@@ -189,6 +210,12 @@ async def test_each_end_is_counted_once_and_old_ones_not_at_all() -> None:
     for _ in range(2):
         await sweep.sweep()
     assert sweep.ends == {"no_capacity": 1}
+    # Stopped while its node was gone: Nomad calls it pending until that returns.
+    lost = {**_allocation("unknown", name="lost"), "TaskStates": STARTED}
+    nomad.jobs.append(_job("lost", Stop=True, SubmitTime=int((BEGUN + 400) * 1e9), JobModifyIndex=30))
+    nomad.rows = [lost]
+    await sweep.sweep()
+    assert sweep.ends == {"no_capacity": 1, "node_lost": 1}
 
 
 @pytest.mark.slow

@@ -111,7 +111,9 @@ REASONS: MappingProxyType[Reason, ReasonFacts] = MappingProxyType(
             family=Family.INTERNAL, summary="it gave way to a job of higher priority", remedy="start another one"
         ),
         Reason.DRAINED: ReasonFacts(
-            family=Family.INTERNAL, summary="the node it ran on was drained", remedy="start another one"
+            family=Family.INTERNAL,
+            summary="the node it ran on was drained, or an operator took it from there",
+            remedy="start another one",
         ),
         Reason.EXITED_EARLY: ReasonFacts(
             family=Family.INTERNAL, summary="its rocklet exited before it was ready", remedy="retry"
