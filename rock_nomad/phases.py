@@ -29,7 +29,7 @@ class _Step(msgspec.Struct, frozen=True, kw_only=True):
 def find_phases(
     life: Life, state: State, isolation: IsolationProfile, waits_for: str, end: End | None
 ) -> dict[str, PhaseStatus]:
-    """The four steps; `waits_for` is why it is not placed yet, `end` how it ended if it did."""
+    """The four steps; `waits_for` is why it has no place yet, or no answer, `end` how it ended if it did."""
     phases: dict[str, PhaseStatus] = {}
     reached = True
     for step in _steps(life, state, isolation, waits_for, end):
@@ -56,7 +56,11 @@ def _steps(life: Life, state: State, isolation: IsolationProfile, waits_for: str
     place = life.allocation
     placed_at = place.created_at if place is not None else None
     yield _Step(
-        name="placement", is_done=place is not None, began=life.created_at, ended=placed_at, message=waits_for
+        name="placement",
+        is_done=place is not None,
+        began=life.created_at,
+        ended=placed_at,
+        message=waits_for if place is None else "",
     )
     yield _image_pull(place, isolation)
     started_at = place.started_at if place is not None else None
@@ -73,7 +77,7 @@ def _steps(life: Life, state: State, isolation: IsolationProfile, waits_for: str
         name="rocklet",
         is_done=answered or not isolation.has_rocklet,
         began=started_at,
-        message="it is starting" if isolation.has_rocklet and not answered else "",
+        message=waits_for if isolation.has_rocklet and not answered else "",
     )
 
 

@@ -51,13 +51,15 @@ def derive_status(  # noqa: PLR0913 - each a source of its own
     clocks: Clocks | None = None,
     endpoint: RockletEndpoint | None = None,
     is_answering: bool | None = None,
+    silence: str = "",
     now: float | None = None,
     index: int | None = None,
 ) -> SandboxStatus:
     """What is known about a job's sandbox, or about member `index` of its group.
 
     `nodes`, all there are, tell impossible from busy; `clocks` is the rocklet's word, or else `is_answering` whether it
-    answered (None: nobody asked); `now` is the Date of a reply of Nomad's, in unix seconds.  It never raises.
+    answered (None: nobody asked) and `silence` why it could not be asked; `now` is the Date of a reply of Nomad's, in
+    unix seconds.  It never raises.
     """
     life = Life.from_rows(job, allocs, evals, index or 0)
     isolation = ISOLATIONS.get(life.job.meta.get("isolation", ""), _UNKNOWN)
@@ -65,8 +67,7 @@ def derive_status(  # noqa: PLR0913 - each a source of its own
     verdict = _verdict(life, job, nodes, elastic_pools)
     state = _state(life, isolation, is_answering, now)
     end = find_end(life, verdict) if state is State.STOPPED else None
-    waits_for = verdict.message if verdict is not None else "it waits for the scheduler"
-    phases = find_phases(life, state, isolation, waits_for if life.allocation is None else "", end)
+    phases = find_phases(life, state, isolation, _waits_for(life, verdict, silence), end)
     place, spec = life.allocation, life.job.spec
     return SandboxStatus(
         sandbox_id=_sandbox_id(life, index),
@@ -90,7 +91,7 @@ def derive_status(  # noqa: PLR0913 - each a source of its own
         exit_code=end.exit_code if end is not None else None,
         deadlines=_deadlines(life, state, clocks, now),
         history=_history(life, end),
-        warnings=_warnings(life, isolation, state, is_answering),
+        warnings=_warnings(life, isolation, state, silence or SILENT if is_answering is False else ""),
         alloc_id=place.id if place is not None else None,
         node=(place.node_name or None) if place is not None else None,
         host_ip=_host_ip(place, endpoint),
@@ -136,6 +137,12 @@ def _state(life: Life, isolation: IsolationProfile, is_answering: bool | None, n
     return State.RUNNING
 
 
+def _waits_for(life: Life, verdict: Verdict | None, silence: str) -> str:
+    if life.allocation is not None:
+        return silence or "it is starting"
+    return verdict.message if verdict is not None else "it waits for the scheduler"
+
+
 def _message(state: State, phases: dict[str, PhaseStatus], end: End | None) -> str:
     """What it waits for, or how it ended."""
     if end is not None:
@@ -176,10 +183,10 @@ def _history(life: Life, end: End | None) -> list[Transition]:
     return history
 
 
-def _warnings(life: Life, isolation: IsolationProfile, state: State, is_answering: bool | None) -> list[str]:
+def _warnings(life: Life, isolation: IsolationProfile, state: State, silence: str) -> list[str]:
     said = isolation.warnings(life.job.spec, life.job.meta.get("isolation", "")) if isolation is not _UNKNOWN else []
     if state is State.RUNNING and life.allocation is not None and life.allocation.client_status == "unknown":
         said.append(NODE_DISCONNECTED)
-    if state is State.RUNNING and is_answering is False and isolation.has_rocklet:
-        said.append(SILENT)
+    if state is State.RUNNING and silence and isolation.has_rocklet:
+        said.append(silence)
     return said

@@ -215,7 +215,16 @@ class Lifecycle:
             patience = _patience(sighting, status)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left if patience is None else min(left, patience)):
-                    await self._readiness.wait(sandbox_id, sighting, news)
+                    await self._wait_for_change(sandbox_id, sighting, news)
+
+    async def _wait_for_change(self, sandbox_id: str, sighting: Sighting, news: News) -> None:
+        try:
+            await self._readiness.wait(sandbox_id, sighting, news)
+        except ClusterUnavailable:
+            # Consul is away, which the status has said; the sandbox may end meanwhile.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OUTAGE_PAUSE):
+                    await news.changed()
 
     async def _settle(
         self, sandbox_id: str, tenant: str | None, *, renew: bool = False

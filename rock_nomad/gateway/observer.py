@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rock.wire.errors import RockException, SandboxUnreachable
+from rock.wire.errors import ClusterUnavailable, RockException, SandboxUnreachable
 from rock.wire.messages import Clocks, RockletEndpoint, SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.errors import not_found, why_not
@@ -117,8 +117,9 @@ class Observer:
             return self._derive(sighting)
         try:
             endpoint, clocks = await self._probe(sighting.tenant, sandbox_id, renew=renew)
-        except SandboxUnreachable:
-            endpoint = clocks = None
+        except (ClusterUnavailable, SandboxUnreachable) as error:
+            # Nomad knows the sandbox; where its rocklet is nobody says, or with which token.
+            return self._derive(sighting, is_answering=False, silence=error.message)
         return self._derive(sighting, endpoint, clocks, is_answering=clocks is not None)
 
     def is_hopeless(self, sighting: Sighting) -> bool:
@@ -161,6 +162,7 @@ class Observer:
         clocks: Clocks | None = None,
         *,
         is_answering: bool | None = None,
+        silence: str = "",
     ) -> SandboxStatus:
         return derive_status(
             sighting.job,
@@ -171,6 +173,7 @@ class Observer:
             clocks=clocks,
             endpoint=endpoint,
             is_answering=is_answering,
+            silence=silence,
             now=sighting.now,
         )
 
@@ -181,15 +184,23 @@ class Observer:
 
         Raises ClusterUnavailable; SandboxUnreachable: this gateway lacks the secret that its token was made from.
         """
+        known = self._locator.known(tenant, sandbox_id)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                endpoint = await self._locator.find(tenant, sandbox_id)
-                if endpoint is None:
-                    return None, None
-                try:
-                    return endpoint, await self._rocklets.clocks(endpoint, renew=renew)
-                except (RockletUnreachable, StaleAddress):
-                    self._locator.forget(tenant, endpoint)
+                if known is not None and (clocks := await self._clocks(tenant, known, renew=renew)) is not None:
+                    return known, clocks
+                found = await self._locator.find(tenant, sandbox_id)
+                if found is not None and (clocks := await self._clocks(tenant, found, renew=renew)) is not None:
+                    return found, clocks
         except TimeoutError:
-            pass
+            if known is not None:
+                self._locator.forget(tenant, known)
         return None, None
+
+    async def _clocks(self, tenant: str, endpoint: RockletEndpoint, *, renew: bool) -> Clocks | None:
+        """What the rocklet's clocks say; None if it is not there, and then its address is not used again."""
+        try:
+            return await self._rocklets.clocks(endpoint, renew=renew)
+        except (RockletUnreachable, StaleAddress):
+            self._locator.forget(tenant, endpoint)
+            return None

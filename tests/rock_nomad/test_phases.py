@@ -21,7 +21,8 @@ def _phases(
     *allocations: dict[str, Any], state: State = State.PENDING, end: End | None = None, mock: bool = False
 ) -> dict[str, tuple[Phase, str]]:
     life = Life.from_rows(job(DOCKER), allocations, [])
-    found = find_phases(life, state, ISOLATIONS["mock" if mock else "runc"], "full", end)
+    waits_for = "it is starting" if allocations else "full"
+    found = find_phases(life, state, ISOLATIONS["mock" if mock else "runc"], waits_for, end)
     return {name: (phase.status, phase.message) for name, phase in found.items()}
 
 

@@ -47,6 +47,17 @@ def test_a_rocklet_that_was_asked_and_did_not_answer_is_pending_until_its_deadli
     assert "its rocklet does not answer" in late.warnings
 
 
+def test_a_rocklet_that_could_not_be_asked_is_waited_for_with_the_reason() -> None:
+    silence = "consul does not answer"
+    facts: dict[str, Any] = {"is_answering": False, "silence": silence}
+    soon = derive_status(job(), [allocation(STARTED)], [], now=BEGAN + 5, **facts)
+    assert (soon.state, soon.message) == (State.PENDING, f"rocklet: {silence}")
+    assert soon.phases["placement"].message == ""
+    late = derive_status(job(), [allocation(STARTED)], [], now=BEGAN + 181, **facts)
+    assert late.state is State.RUNNING
+    assert silence in late.warnings
+
+
 def test_a_mock_is_judged_by_nomad_alone() -> None:
     mock = job(SandboxSpec(isolation="mock"))
     assert derive_status(mock, [allocation(STARTED)], [], is_answering=False, now=BEGAN).state is State.RUNNING

@@ -1,7 +1,9 @@
+import asyncio
 from typing import Any
 
 import pytest
 
+from rock.wire.errors import ClusterUnavailable
 from rock.wire.messages import Clocks, RockletEndpoint, State
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.observer import Observer, Sighting
@@ -10,6 +12,8 @@ from rock_nomad.nomad import Answer
 
 PROFILE = ClusterProfile(name="here")
 ENDPOINT = RockletEndpoint(sandbox_id="a", url="http://127.0.0.1:1", token="t", alloc_id="x")
+GONE = RockletEndpoint(sandbox_id="a", url="http://127.0.0.1:2", token="t", alloc_id="old")
+BLACK_HOLE = RockletEndpoint(sandbox_id="a", url="http://127.0.0.1:3", token="t", alloc_id="old")
 CLOCKS = Clocks(sandbox_id="a", uptime=1.0, idle_remaining=5.0, max_lifetime_remaining=9.0, pid=7)
 NODE = {
     "NodePool": "default",
@@ -35,16 +39,25 @@ def _sighting(job: dict[str, Any] | None = None, **fields: Any) -> Sighting:  # 
     return Sighting(job=job or _job(), **{"allocations": [], "evaluations": [], "now": 1001.0, **fields})
 
 
-RUNNING = [{"ID": "x", "ClientStatus": "running", "CreateIndex": 2, "JobID": "sbx-a"}]
+_STARTED = {"rocklet": {"StartedAt": "1970-01-01T00:16:40Z"}}
+RUNNING = [{"ID": "x", "ClientStatus": "running", "CreateIndex": 2, "JobID": "sbx-a", "TaskStates": _STARTED}]
 FAILED = {"NodesEvaluated": 1, "NodesExhausted": 1, "DimensionExhausted": {"cpu": 1}}
 BLOCKED = [{"CreateIndex": 1, "TriggeredBy": "job-register", "FailedTGAllocs": {"sandbox": FAILED}}]
 
 
 class _Locator:
-    def __init__(self, found: RockletEndpoint | None = ENDPOINT) -> None:
-        self.found, self.forgotten = found, list[RockletEndpoint]()
+    def __init__(
+        self, found: RockletEndpoint | None = ENDPOINT, *, known: RockletEndpoint | None = None, is_up: bool = True
+    ) -> None:
+        self.found, self._known, self.is_up = found, known, is_up
+        self.forgotten: list[RockletEndpoint] = []
+
+    def known(self, tenant: str, sandbox_id: str) -> RockletEndpoint | None:
+        return self._known
 
     async def find(self, tenant: str, sandbox_id: str) -> RockletEndpoint | None:
+        if not self.is_up:
+            raise ClusterUnavailable("consul does not answer")
         return self.found
 
     def forget(self, tenant: str, endpoint: RockletEndpoint) -> None:
@@ -57,7 +70,9 @@ class _Rocklets:
 
     async def clocks(self, endpoint: RockletEndpoint, *, renew: bool = False) -> Clocks:
         self.asked += 1
-        if not self.answers:
+        if endpoint == BLACK_HOLE:
+            await asyncio.Event().wait()
+        if not self.answers or endpoint == GONE:
             raise RockletUnreachable(endpoint.url)
         return CLOCKS
 
@@ -78,6 +93,30 @@ async def test_a_task_that_runs_is_pending_until_its_rocklet_answers() -> None:
     status = await observer.status("a", _sighting(allocations=RUNNING))
     assert (status.state, status.observed_by) == (State.PENDING, "nomad")
     assert locator.forgotten == [ENDPOINT]
+
+
+async def test_a_known_rocklet_is_asked_without_consul() -> None:
+    status = await _observer(locator=_Locator(known=ENDPOINT, is_up=False)).status("a", _sighting(allocations=RUNNING))
+    assert (status.state, status.rocklet) == (State.RUNNING, ENDPOINT)
+
+
+async def test_an_address_that_is_known_and_wrong_is_asked_for_anew() -> None:
+    locator = _Locator(known=GONE)
+    status = await _observer(locator=locator).status("a", _sighting(allocations=RUNNING))
+    assert (status.rocklet, locator.forgotten) == (ENDPOINT, [GONE])
+
+
+async def test_an_address_that_swallows_everything_is_not_known_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rock_nomad.gateway.observer.PROBE_TIMEOUT", 0.01)
+    locator = _Locator(known=BLACK_HOLE)
+    status = await _observer(locator=locator).status("a", _sighting(allocations=RUNNING))
+    assert (status.state, locator.forgotten) == (State.PENDING, [BLACK_HOLE])
+
+
+async def test_while_consul_is_away_a_new_sandbox_waits_and_says_for_what() -> None:
+    status = await _observer(locator=_Locator(is_up=False)).status("a", _sighting(allocations=RUNNING))
+    assert status.state is State.PENDING
+    assert "consul does not answer" in status.message
 
 
 @pytest.mark.parametrize(
