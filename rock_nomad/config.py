@@ -19,6 +19,7 @@ from rock_nomad.tokens import Secrets
 __all__ = [
     "AgentConfig",
     "ApiKey",
+    "ClusterConfig",
     "ClusterProfile",
     "ConfigError",
     "ConsulConfig",
@@ -27,12 +28,14 @@ __all__ = [
     "cache_folder",
     "environment_with",
     "load_api_keys",
+    "load_cluster_config",
     "load_gateway_config",
     "load_secrets",
     "read_token",
 ]
 
 _GIB = 2**30
+_COMMAND_LINE = Path("command line")  # what errors name where there is no file
 
 Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -124,16 +127,21 @@ class ApiKey(_Model):
     role: Literal["user", "operator"] = "user"
 
 
-class GatewayConfig(_Model):
+class ClusterConfig(_Model):
+    """Which cluster, and what it offers."""
+
+    nomad: NomadConfig = NomadConfig()
+    consul: ConsulConfig = ConsulConfig()
+    profile: ClusterProfile = ClusterProfile()
+
+
+class GatewayConfig(ClusterConfig):
     """All that a gateway is told."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     open: bool = False
     """Serve without keys; loopback only."""
-    nomad: NomadConfig = NomadConfig()
-    consul: ConsulConfig = ConsulConfig()
-    profile: ClusterProfile = ClusterProfile()
     keys_file: Path
     """YAML: a list of API keys.  Read again when it changes."""
     secret_file: Path
@@ -163,17 +171,25 @@ def load_gateway_config(path: Path | None, settings: Mapping[str, Any] | None = 
 
     Raises ConfigError.
     """
-    source, given = path or Path("command line"), _read_yaml(path) if path else {}
+    source, given = path or _COMMAND_LINE, _read_yaml(path) if path else {}
     config = _validate(GatewayConfig, source, _laid_over(given, settings or {}) if settings else given)
     return config.model_copy(
         update={
-            "nomad": _with_token(_resolved(config.nomad, source.parent), "NOMAD_TOKEN"),
-            "consul": _with_token(_resolved(config.consul, source.parent), "CONSUL_HTTP_TOKEN"),
+            **_agents(config, source.parent),
             "keys_file": source.parent / config.keys_file,
             "secret_file": source.parent / config.secret_file,
             "base_job_file": config.base_job_file and source.parent / config.base_job_file,
         }
     )
+
+
+def load_cluster_config(settings: Mapping[str, Any]) -> ClusterConfig:
+    """Which cluster the command line means, for whoever looks at one without serving it; tokens as a gateway's.
+
+    Raises ConfigError.
+    """
+    config = _validate(ClusterConfig, _COMMAND_LINE, settings)
+    return config.model_copy(update=_agents(config, _COMMAND_LINE.parent))
 
 
 def load_api_keys(path: Path) -> tuple[ApiKey, ...]:
@@ -264,6 +280,14 @@ def _keys_at(kind: Any, steps: tuple[int | str, ...]) -> list[str]:  # noqa: ANN
         else:
             kind = next((each for each in getattr(kind, "__args__", ()) if each is not Ellipsis), None)
     return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _agents(config: ClusterConfig, folder: Path) -> dict[str, AgentConfig]:
+    """The agents of a configuration whose paths are relative to a folder, with their tokens."""
+    return {
+        "nomad": _with_token(_resolved(config.nomad, folder), "NOMAD_TOKEN"),
+        "consul": _with_token(_resolved(config.consul, folder), "CONSUL_HTTP_TOKEN"),
+    }
 
 
 def _resolved(agent: _A, folder: Path) -> _A:

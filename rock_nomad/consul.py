@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,13 +16,13 @@ import aiohttp
 import consul.aio
 import msgspec
 from consul.callback import CB
-from consul.exceptions import ACLPermissionDenied, ConsulException
+from consul.exceptions import ACLDisabled, ACLPermissionDenied, ConsulException
 
 from rock.wire.errors import ClusterUnavailable
 from rock_nomad.agents import AgentToken
 from rock_nomad.config import ConsulConfig
 
-__all__ = ["Consul", "KeyValue", "Service"]
+__all__ = ["Consul", "KeyValue", "Right", "Service"]
 
 CONNECTIONS = 96
 """Of the 200 that an agent grants one address."""
@@ -54,6 +54,17 @@ class KeyValue(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
     modify_index: int
     """What a later write with `cas` compares."""
+
+
+class Right(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """What a token may be let do."""
+
+    resource: str
+    """Such as `service`."""
+    segment: str
+    """Which: a whole name."""
+    access: str
+    """`read` or `write`."""
 
 
 class Consul:
@@ -126,6 +137,22 @@ class Consul:
         headers = self._open.prepare_headers(self._token.get())
         return dict(await self._answer(self._open.http.get(CB.json(), "/v1/agent/self", headers=headers)))
 
+    async def are_granted(self, rights: Sequence[Right]) -> list[bool]:
+        """Whether our token has each of some rights; without ACLs everybody has them all.
+
+        Reading tells nothing: for lack of rights Consul's lists are empty.  Source: what Consul's own web interface
+        asks (agent/http_register.go); seen on Consul 1.8.7.
+        """
+        headers = self._open.prepare_headers(self._token.get())
+        body = msgspec.json.encode(rights).decode()
+        call = self._open.http.post(CB.json(), "/v1/internal/acl/authorize", data=body, headers=headers)
+        try:
+            return [row["Allow"] for row in await self._answer(call)]
+        except ClusterUnavailable as error:
+            if isinstance(error.__cause__, ACLDisabled):
+                return [True] * len(rights)
+            raise
+
     @property
     def _open(self) -> consul.aio.Consul:
         if self._client is None:
@@ -138,7 +165,8 @@ class Consul:
                 return await call
         except ACLPermissionDenied as error:
             raise ClusterUnavailable(
-                f"consul at {self._config.url} refuses the gateway's token: {error}; see its ACL policy"
+                f"consul at {self._config.url} refuses the gateway's token: {error}; see its ACL policy",
+                details={"status": 403},
             ) from error
         except ConsulException as error:
             raise ClusterUnavailable(f"consul at {self._config.url} failed: {error}") from error

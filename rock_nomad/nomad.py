@@ -189,9 +189,22 @@ class Nomad:
         """All nodes, whatever their status, with their drivers, resources and devices."""
         return await self._get("nodes", {"resources": "true", "stale": "true"})
 
+    async def node(self, node_id: str) -> Answer[_Row] | None:
+        """One node, whole: with all its attributes; or None."""
+        return await self._find(f"node/{_segment(node_id)}", {})
+
+    async def node_clock(self, node_id: str) -> float:
+        """Unix seconds by a node's own clock, as it last looked at itself: up to a second ago."""
+        stats = await self._get("client/stats", {"node_id": node_id})
+        return float(stats.data["Timestamp"]) / 1e9
+
     async def agent(self) -> Answer[_Row]:
         """The agent that answers us: `config.Version` and who it is."""
         return await self._get("agent/self", {})
+
+    async def scheduler(self) -> Answer[_Row]:
+        """How the servers schedule: `SchedulerConfig`."""
+        return await self._get("operator/scheduler/configuration", {})
 
     async def events(self, topics: Sequence[str], *, index: int = 0) -> AsyncIterator[EventBatch]:
         """The event stream from an index on, heartbeats included; the first batch is empty and says that it is open.

@@ -36,7 +36,9 @@ def translate(status: int, said: str, url: str) -> RockException:
     said, is_invalid = _VALIDATION.subn("", " ".join(said.split()))
     said = said[:500]
     if status == 403:
-        return ClusterUnavailable(f"nomad at {url} refuses the gateway's token: {said}; see its ACL policy")
+        return ClusterUnavailable(
+            f"nomad at {url} refuses the gateway's token: {said}; see its ACL policy", details={"status": 403}
+        )
     if "nonexistent node pool" in said:
         expected = "a node pool of this cluster"
         return InvalidRequest(

@@ -16,11 +16,13 @@ import msgspec
 from rock.wire.spec import SandboxSpec
 
 __all__ = [
+    "EMBEDDED",
     "Allocation",
     "Evaluation",
     "Job",
     "Row",
     "TaskEvent",
+    "agent_version",
     "allocations_of",
     "evaluations_of",
     "integer",
@@ -32,6 +34,9 @@ __all__ = [
 
 Row = Mapping[str, Any]
 """A JSON object of Nomad's."""
+
+EMBEDDED = "rock-nomad-embedded"
+"""The version that the embedded cluster says it has."""
 
 
 class TaskEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +132,12 @@ def allocations_of(listing: Iterable[object]) -> list[Allocation]:
 def evaluations_of(listing: Iterable[object]) -> list[Evaluation]:
     """Evaluations from Nomad's JSON, oldest first."""
     return sorted((_evaluation(mapping(row)) for row in listing), key=lambda each: (each.create_index, each.created_at))
+
+
+def agent_version(config: object) -> str:
+    """The version that an agent's configuration names: Consul's in one text, Nomad's in parts."""
+    said = mapping(config).get("Version")
+    return text(said) or text(mapping(said).get("Version"))
 
 
 def text(value: object) -> str:

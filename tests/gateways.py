@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 import yaml
+from pydantic import SecretStr
 
 from rock.wire.codec import encode, encode_query
 from rock.wire.errors import ErrorBody, from_body
@@ -25,13 +26,14 @@ from rock.wire.messages import CreateSandboxRequest, ExecuteRequest, SandboxStat
 from rock.wire.operations import CREATE_SANDBOX, EXECUTE, LIST_SANDBOXES, STOP_SANDBOX, Operation
 from rock.wire.spec import SandboxSpec
 from rock_nomad.app import serve_gateway
-from rock_nomad.config import load_gateway_config
+from rock_nomad.config import AgentConfig, NomadConfig, load_gateway_config
 from tests import sandbox_server
 from tests.cluster import Cluster
 
 __all__ = [
     "KEYS",
     "Gateway",
+    "agent_config",
     "serve_in",
     "small",
     "start_gateway",
@@ -53,6 +55,7 @@ _START_TIMEOUT = 30.0  # seconds
 
 _Req = TypeVar("_Req", bound=msgspec.Struct)
 _Res = TypeVar("_Res", bound=msgspec.Struct)
+_A = TypeVar("_A", bound=AgentConfig)
 
 
 @dataclass
@@ -131,10 +134,18 @@ async def wait_until_listed(cluster: Cluster, sandbox_id: str) -> None:
     await asyncio.to_thread(cluster.wait_for, path, lambda rows: rows[0]["ClientStatus"] == "running")
 
 
+def agent_config(kind: type[_A], cluster: Cluster) -> _A:
+    """How a cluster's Nomad or Consul is reached."""
+    url = cluster.nomad_url if issubclass(kind, NomadConfig) else cluster.consul_url
+    return kind(url=url, token=SecretStr(cluster.token) if cluster.token else None)
+
+
 def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noqa: ANN401 - YAML's values
     """A gateway's configuration in a folder; `profile` is laid over what suits tests."""
     (folder / "token").write_text(cluster.token)
     (folder / "secret").write_text(SECRET)
+    for name in ("token", "secret"):
+        (folder / name).chmod(0o600)
     keys = [
         {"name": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant, "role": role}
         for key, (tenant, role) in KEYS.items()

@@ -54,3 +54,10 @@ CONSUL_ROUTES: tuple[Route, ...] = (
     _route("get_agent", "GET", "/v1/agent/self"),
     _route("get_leader", "GET", "/v1/status/leader"),
 )
+
+UNANSWERED: tuple[Route, ...] = (
+    _route("get_host_stats", "GET", "/v1/client/stats", "node_id"),
+    _route("get_scheduler_configuration", "GET", "/v1/operator/scheduler/configuration"),
+    _route("authorize", "POST", "/v1/internal/acl/authorize"),
+)
+"""What the doctor asks of real agents alone, because here it is not applicable: 501, as all else."""

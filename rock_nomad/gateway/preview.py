@@ -12,12 +12,9 @@ from rock_nomad.gateway.renderer import Renderer
 from rock_nomad.jobspec import job_warnings
 from rock_nomad.nomad import Nomad
 from rock_nomad.placement import Ask, explain
-from rock_nomad.records import mapping, text
+from rock_nomad.records import EMBEDDED, agent_version
 
 __all__ = ["Preview"]
-
-EMBEDDED = "rock-nomad-embedded"
-"""The version that the embedded cluster says it has."""
 
 
 class Preview:
@@ -46,8 +43,8 @@ class Preview:
 
     async def introduce(self, _call: Call, _request: Empty) -> ClusterInfo:
         """The cluster's name, versions and isolations."""
-        nomad = _version((await self._nomad.agent()).data.get("config"))
-        consul = _version((await self._consul.agent()).get("Config"))
+        nomad = agent_version((await self._nomad.agent()).data.get("config"))
+        consul = agent_version((await self._consul.agent()).get("Config"))
         return ClusterInfo(
             name=self._profile.name,
             version=version("rock-nomad"),
@@ -56,9 +53,3 @@ class Preview:
             isolations=list(self._profile.isolations),
             embedded=nomad == EMBEDDED,
         )
-
-
-def _version(config: object) -> str:
-    """An agent's version; Nomad tells it in parts."""
-    said = mapping(config).get("Version")
-    return text(mapping(said).get("Version") if isinstance(said, dict) else said)

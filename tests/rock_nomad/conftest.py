@@ -1,8 +1,11 @@
-"""Gateways in this process, over the clusters that all tests share."""
+"""Gateways in this process, over the clusters that all tests share, and a certificate."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +25,17 @@ async def embedded_gateway(embedded: Cluster) -> AsyncIterator[Gateway]:
     """A gateway over the embedded cluster; its sandboxes end with the test."""
     async with start_gateway(embedded) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that is its own CA, and its key, in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on PATH")
+    path = tmp_path / "agent.pem"
+    subject = ["-subj", "/CN=agent", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make = ["openssl", "req", "-x509", "-days", "1", *key]
+    subprocess.run([*make, *subject, "-keyout", path, "-out", tmp_path / "cert"], check=True, capture_output=True)
+    path.write_text(path.read_text() + (tmp_path / "cert").read_text())
+    return path

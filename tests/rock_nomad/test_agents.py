@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,20 +53,6 @@ def test_certificates_are_always_verified() -> None:
     context = ssl_context(NomadConfig())
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that is its own CA, and its key, in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl on PATH")
-    path = tmp_path / "agent.pem"
-    subject = ["-subj", "/CN=agent", "-addext", "subjectAltName=IP:127.0.0.1"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    make = ["openssl", "req", "-x509", "-days", "1", *key]
-    subprocess.run([*make, *subject, "-keyout", path, "-out", tmp_path / "cert"], check=True, capture_output=True)
-    path.write_text(path.read_text() + (tmp_path / "cert").read_text())
-    return path
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from rock_nomad.config import (
     cache_folder,
     environment_with,
     load_api_keys,
+    load_cluster_config,
     load_gateway_config,
     load_secrets,
     read_token,
@@ -162,3 +163,12 @@ def test_a_program_gets_this_environment_with_some_more(monkeypatch: pytest.Monk
     given = environment_with(B="2")
     assert (given["A"], given["B"]) == ("1", "2")
     assert "B" not in os.environ
+
+
+def test_a_cluster_is_named_without_a_gateways_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOMAD_TOKEN", "ours")
+    config = load_cluster_config({"nomad": {"url": "http://n:4646"}})
+    assert (config.nomad.url, read_token(config.nomad)) == ("http://n:4646", "ours")
+    assert (config.consul.url, config.profile.namespace) == ("http://127.0.0.1:8500", "default")
+    with pytest.raises(ConfigError, match=r"command line: nomad\.url"):
+        load_cluster_config({"nomad": {"url": "n"}})

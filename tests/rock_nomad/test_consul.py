@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,8 +11,8 @@ from pydantic import SecretStr
 
 from rock.wire.errors import ClusterUnavailable
 from rock_nomad.config import ConsulConfig
-from rock_nomad.consul import LONG_POLLS, Consul
-from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES
+from rock_nomad.consul import LONG_POLLS, Consul, Right
+from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES, UNANSWERED
 from tests.cluster import Cluster
 from tests.rock_nomad.recorder import Recorder, record
 from tests.rock_nomad.samples import recording
@@ -146,9 +147,35 @@ async def test_a_consul_that_is_not_there_is_named_by_its_address() -> None:
             await consul.agent()
 
 
+RIGHTS = [
+    Right(resource="service", segment="rocklet-a", access="read"),
+    Right(resource="key", segment="", access="write"),
+]
+
+
+async def test_rights_are_asked_for_by_name(recorder: Recorder) -> None:
+    recorder.answers["/v1/internal/acl/authorize"] = (200, [{"Allow": True}, {"Allow": False}])
+    async with Consul(ConsulConfig(url=recorder.url, token=SecretStr("ours"))) as consul:
+        assert await consul.are_granted(RIGHTS) == [True, False]
+    [seen] = recorder.seen
+    assert seen.headers["X-Consul-Token"] == "ours"
+    assert json.loads(seen.body)[0] == {"Resource": "service", "Segment": "rocklet-a", "Access": "read"}
+
+
+async def test_without_acls_every_right_is_granted_and_a_token_unknown_is_an_error(recorder: Recorder) -> None:
+    async with Consul(ConsulConfig(url=recorder.url)) as consul:
+        recorder.answers["/v1/internal/acl/authorize"] = (401, b"ACL support disabled")
+        assert await consul.are_granted(RIGHTS) == [True, True]
+        recorder.answers["/v1/internal/acl/authorize"] = (403, b"ACL not found")
+        with pytest.raises(ClusterUnavailable, match="ACL not found") as caught:
+            await consul.are_granted(RIGHTS)
+    assert caught.value.details["status"] == 403
+
+
 async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Recorder) -> None:
     recorder.answers["/v1/health/service/rocklet-a"] = (200, [])
     recorder.answers["/v1/kv/a"] = (200, [])
+    recorder.answers["/v1/internal/acl/authorize"] = (200, [])
     async with Consul(ConsulConfig(url=recorder.url)) as consul:
         await consul.rocklets("rocklet-a")
         await consul.rocklets("rocklet-a", index=3, wait=0.1)
@@ -157,9 +184,11 @@ async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Re
         await consul.kv_put("a", b"", cas=0)
         await consul.kv_delete("a", cas=1, recurse=True)
         await consul.agent()
-    assert len(recorder.seen) == 7
+        await consul.are_granted([])
+    assert len(recorder.seen) == 8
     for seen in recorder.seen:
-        [route] = [each for each in CONSUL_ROUTES if each.method == seen.method and _is_at(each.path, seen.path)]
+        known = (*CONSUL_ROUTES, *UNANSWERED)
+        [route] = [each for each in known if each.method == seen.method and _is_at(each.path, seen.path)]
         assert set(seen.query) <= route.query | CONSUL_COMMON
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.config import NomadConfig
-from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES
+from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES, UNANSWERED
 from rock_nomad.names import JOB_PREFIX, job_id, new_sandbox_id
 from rock_nomad.nomad import LONG_POLLS, PAGE, JobExists, Nomad
 from tests.cluster import Cluster
@@ -218,7 +218,8 @@ async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Re
     async with Nomad(NomadConfig(url=recorder.url)) as nomad:
         await _call_everything(nomad)
     for seen in recorder.seen:
-        [route] = [each for each in NOMAD_ROUTES if each.method == seen.method and _is_at(each.path, seen.path)]
+        known = (*NOMAD_ROUTES, *UNANSWERED)
+        [route] = [each for each in known if each.method == seen.method and _is_at(each.path, seen.path)]
         assert set(seen.query) <= route.query | NOMAD_COMMON, seen.path
 
 
@@ -231,7 +232,7 @@ async def test_the_embedded_cluster_answers_little_else(recorder: Recorder) -> N
         if not any(seen.method == route.method and _is_at(route.path, seen.path) for seen in recorder.seen)
     }
     # What the suite that compares it with real agents reads.
-    assert unsent <= {"get_job_summary", "get_node", "get_leader"}
+    assert unsent <= {"get_job_summary", "get_leader"}
 
 
 async def _call_everything(nomad: Nomad) -> None:
@@ -250,7 +251,9 @@ async def _call_everything(nomad: Nomad) -> None:
     await nomad.list_allocations()
     await nomad.list_evaluations(status="blocked")
     await nomad.nodes()
+    await nomad.node("an-id")
     await nomad.agent()
+    await nomad.scheduler()
     assert [batch.index async for batch in nomad.events(["Job", "Allocation:sbx-a"], index=3)] == [0]
 
 
@@ -297,6 +300,24 @@ async def test_errors_of_reads_and_writes_alike_are_translated(recorder: Recorde
         for call in (nomad.nodes(), nomad.stop("sbx-a"), nomad.register(render())):
             with pytest.raises(ClusterUnavailable, match="Permission denied"):
                 await call
+
+
+async def test_a_nodes_clock_is_read_in_seconds(recorder: Recorder) -> None:
+    recorder.answers["/v1/client/stats"] = (200, {"Timestamp": 1_795_273_259_186_619_532})
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        assert await nomad.node_clock("an-id") == pytest.approx(1_795_273_259.1866195)
+    assert recorder.seen[0].query["node_id"] == ["an-id"]
+
+
+async def test_a_refusal_for_lack_of_rights_is_told_from_other_failures(recorder: Recorder) -> None:
+    recorder.answers["/v1/nodes"] = (403, b"Permission denied")
+    recorder.answers["/v1/agent/self"] = (500, b"No cluster leader")
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        with pytest.raises(ClusterUnavailable) as denied:
+            await nomad.nodes()
+        with pytest.raises(ClusterUnavailable) as failed:
+            await nomad.agent()
+    assert (denied.value.details.get("status"), failed.value.details.get("status")) == (403, None)
 
 
 async def test_a_job_id_cannot_reach_beyond_its_place(recorder: Recorder) -> None:

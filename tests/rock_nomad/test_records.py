@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rock.wire.spec import SandboxSpec
-from rock_nomad.records import Job, allocations_of, evaluations_of, texts
+from rock_nomad.records import Job, agent_version, allocations_of, evaluations_of, texts
 from tests.rock_nomad.samples import recorded_allocations, recording, render
 
 json_values = st.recursive(
@@ -102,3 +102,11 @@ def test_no_allocation_is_too_odd_to_be_read(listing: list[object]) -> None:
 @given(st.lists(st.dictionaries(st.sampled_from(["CreateTime", "FailedTGAllocs", "Status"]), json_values), max_size=2))
 def test_no_evaluation_is_too_odd_to_be_read(listing: list[object]) -> None:
     assert len(evaluations_of(listing)) == len(listing)
+
+
+@pytest.mark.parametrize(
+    ("config", "version"),
+    [({"Version": "1.8.7"}, "1.8.7"), ({"Version": {"Version": "2.0.5"}}, "2.0.5"), ({}, ""), (None, "")],
+)
+def test_an_agents_version_is_one_text_or_the_first_of_its_parts(config: object, version: str) -> None:
+    assert agent_version(config) == version

@@ -12,17 +12,18 @@ from rock_nomad.consul import Consul
 from rock_nomad.embedded.catalog import Catalog
 from rock_nomad.embedded.consul_api import ConsulApi
 from rock_nomad.embedded.nomad_api import NomadApi
-from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES, NOMAD_COMMON, NOMAD_ROUTES, Route
+from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES, NOMAD_COMMON, NOMAD_ROUTES, UNANSWERED, Route
 from rock_nomad.embedded.scheduler import Scheduler
 from rock_nomad.embedded.state import State
 from rock_nomad.nomad import Nomad
+from tests.cluster import Cluster
 from tests.rock_nomad.embedded.nodes import canonical_job, make_node
 
 TOKEN = "secret"
 Asked = dict[tuple[str, str], set[str]]  # (method, route) -> query parameters
 
 # Answered for the suite, which compares them with their recordings, and for people with curl.
-NOBODY_ASKS = {("GET", "/v1/job/{id}/summary"), ("GET", "/v1/node/{id}"), ("GET", "/v1/status/leader")}
+NOBODY_ASKS = {("GET", "/v1/job/{id}/summary"), ("GET", "/v1/status/leader")}
 NOBODY_ASKS |= {("GET", "/v1/catalog/services")}
 
 
@@ -83,7 +84,8 @@ async def test_the_client_of_nomad_asks_for_what_is_answered_and_for_nothing_els
             await nomad.list_jobs("a")
             await nomad.list_allocations()
             await nomad.list_evaluations(status="blocked")
-            await nomad.nodes()
+            [node] = (await nomad.nodes()).data
+            await nomad.node(node["ID"])
             assert "rock-nomad-embedded" in str((await nomad.agent()).data)
             stream = nomad.events(["Job", "Allocation:a"], index=1)
             assert (await anext(stream)).events == []
@@ -110,3 +112,12 @@ async def test_the_client_of_consul_asks_for_what_is_answered_and_for_nothing_el
             assert await consul.kv_delete("a/b", cas=0)
             assert "rock-nomad-embedded" in str(await consul.agent())
     assert_same(asked, CONSUL_ROUTES, CONSUL_COMMON)
+
+
+@pytest.mark.parametrize("route", UNANSWERED, ids=lambda route: route.name)
+@pytest.mark.parametrize("kind", ["nomad", "consul"])
+@pytest.mark.slow
+def test_what_only_real_agents_are_asked_names_itself(embedded: Cluster, kind: str, route: Route) -> None:
+    reply = getattr(embedded, kind)(route.method, route.path)
+    assert reply.status == 501
+    assert route.path in str(reply.data)
