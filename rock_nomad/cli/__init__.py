@@ -14,7 +14,7 @@ import typer
 
 from rock.wire.errors import RockException
 from rock.wire.reasons import Family
-from rock_nomad.cli import bundle, clusters, copying, diagnosis, forwarding, jobs, sandboxes, terminal
+from rock_nomad.cli import bundle, clusters, copying, device_plugin, diagnosis, forwarding, jobs, sandboxes, terminal
 from rock_nomad.cli.output import say
 from rock_nomad.config import ConfigError
 
@@ -59,7 +59,7 @@ def _add(group: typer.Typer, function: Callable[..., Coroutine[Any, Any, int | N
 
 
 _MODULES = (clusters, diagnosis, sandboxes, terminal, copying, forwarding, jobs)
-_GROUPS = {"bundle": bundle}
+_GROUPS = {"bundle": bundle, "device-plugin": device_plugin}
 """The modules whose commands are named after a word of their own, as in `bundle build`."""
 
 for _module in _MODULES:
