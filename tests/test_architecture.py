@@ -110,7 +110,7 @@ def test_every_wire_struct_is_frozen_and_takes_keywords_only(module: str, name: 
 ENVIRONMENT_READERS = {
     "rock": {"_config.py"},
     "rocklet": {"config.py"},
-    "rock_nomad": {"config.py", "embedded/__main__.py"},
+    "rock_nomad": {"config.py", "device_plugin/config.py", "embedded/__main__.py"},
 }
 """The modules that may read the process's environment."""
 
@@ -125,5 +125,3 @@ def test_the_environment_is_read_in_one_place(package: str, path: Path) -> None:
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=lambda part: str(part))
 def test_tasks_are_born_in_task_groups(package: str, path: Path) -> None:
     assert not re.search(r"asyncio\.(create_task|ensure_future)\(", _source(package, path))
-
-

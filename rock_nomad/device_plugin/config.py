@@ -1,8 +1,12 @@
-"""What the plugin can be told, in its block of Nomad's configuration; and how it tells Nomad that it can."""
+"""What the plugin can be told, in its block of Nomad's configuration; and how it tells Nomad that it can.
+
+The only one here who reads the environment.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -10,7 +14,11 @@ import msgspec
 from rock_nomad.device_plugin.messages import Attr, Default, Literal, Object, Spec
 from rock_nomad.device_plugin.simulation import parse_models
 
-__all__ = ["BadConfig", "Config", "config_schema", "read_config"]
+__all__ = ["BadConfig", "Config", "config_schema", "is_started_by_nomad", "read_config"]
+
+# Not a secret, but how a plugin knows that it is not being run by a person.
+# Source: hashicorp/nomad plugins/base/plugin.go, Handshake.
+_COOKIE = ("NOMAD_PLUGIN_MAGIC_COOKIE", "e4327c2e01eabfd75a8a67adb114fb34a757d57eee7728d857a8cec6e91a7255")
 
 
 class BadConfig(Exception):
@@ -37,6 +45,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
     recheck: bool = False
     """Whether a device that had an error is given back once the driver says that it needs no recovery."""
+
+
+def is_started_by_nomad() -> bool:
+    """Whether this process is an agent's plugin."""
+    return os.environ.get(_COOKIE[0]) == _COOKIE[1]
 
 
 def read_config(data: bytes) -> Config:

@@ -21,6 +21,7 @@ from typing import IO, Any, TypeVar
 import grpc
 
 from rock_nomad.device_plugin import messages as m
+from rock_nomad.device_plugin.config import is_started_by_nomad
 from rock_nomad.device_plugin.logs import set_up_logging
 from rock_nomad.device_plugin.plugin import NAME, Plugin
 from rock_nomad.device_plugin.protobuf import Message, decode, encode
@@ -29,7 +30,6 @@ __all__ = ["main", "run"]
 
 log = logging.getLogger(__name__)
 
-_COOKIE = ("NOMAD_PLUGIN_MAGIC_COOKIE", "e4327c2e01eabfd75a8a67adb114fb34a757d57eee7728d857a8cec6e91a7255")
 _HANDSHAKE = "1|2|unix|{path}|grpc|"  # go-plugin's core protocol, Nomad's plugin protocol, the address, no TLS
 _LOOK_AT_PARENT = 1.0  # seconds; nobody tells a process that its parent was killed
 _THREADS = 16  # each stream holds one for its life, and Nomad opens two
@@ -46,7 +46,7 @@ def main() -> None:
 
 def run(plugin: Plugin) -> None:
     """Serve a plugin until its agent says so, is gone, or sends SIGTERM; never returns."""
-    if os.environ.get(_COOKIE[0]) != _COOKIE[1]:
+    if not is_started_by_nomad():
         sys.exit(f"{NAME} is started by Nomad's agent, from its plugin_dir: rock-nomad device-plugin install DIR")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which then tells us
     set_up_logging()
