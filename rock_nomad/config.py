@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,8 +26,10 @@ __all__ = [
     "ConsulConfig",
     "GatewayConfig",
     "NomadConfig",
+    "bare_environment",
     "cache_folder",
     "environment_with",
+    "find_executable",
     "load_api_keys",
     "load_cluster_config",
     "load_gateway_config",
@@ -157,6 +160,16 @@ class _ApiKeys(_Model):
 def cache_folder() -> Path:
     """Where this user keeps what can be made again: $XDG_CACHE_HOME/rock-nomad, or ~/.cache/rock-nomad."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "rock-nomad"
+
+
+def find_executable(name: str) -> str | None:
+    """A program of the machine's: what `<NAME>_BIN` says, or the one on PATH; None: there is none."""
+    return os.environ.get(f"{name.upper()}_BIN") or shutil.which(name)
+
+
+def bare_environment(**variables: str) -> dict[str, str]:
+    """PATH and HOME of this process's environment, and some variables, for a program that must not see the rest."""
+    return {**{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}, **variables}
 
 
 def environment_with(**variables: str) -> dict[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-from tests.cluster import KINDS, Cluster, run_cluster
+from rock_nomad.config import find_executable
+from tests.cluster import KINDS, Cluster, Shape, missing_parts, run_cluster
 
 if TYPE_CHECKING:
     from tests.engine import Engine, Registry
@@ -28,10 +29,13 @@ REAL_PARTS = {
 }
 """Executables whose presence decides what runs for real, and how each is asked for its version."""
 
+BEYOND_EMBEDDED = pytest.StashKey[Counter[str]]()
+"""What the embedded cluster lacks for tests of this run, and for how many of them."""
+
 
 def _version(name: str) -> str | None:
     """A real part's version, or None where the machine does not have it."""
-    executable = os.environ.get(f"{name.upper()}_BIN") or shutil.which(name)
+    executable = find_executable(name)
     if executable is None:
         return None
     said = subprocess.run([executable, *REAL_PARTS[name]], capture_output=True, text=True, check=False, timeout=30)
@@ -40,12 +44,15 @@ def _version(name: str) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """End with one line that says what was real."""
+    """End with a line that says what was real, and one of what the embedded cluster could not show."""
     versions = {name: _version(name) for name in REAL_PARTS}
     had = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     lacked = ", ".join(name for name, version in versions.items() if not version)
     absent = f" (not on this machine: {lacked})" if lacked else ""
     terminalreporter.write_line(f"real parts: {had or 'none'}{absent}")
+    if lacking := terminalreporter.config.stash.get(BEYOND_EMBEDDED, None):
+        counts = ", ".join(f"{need} {count}" for need, count in lacking.most_common())
+        terminalreporter.write_line(f"embedded could not run {lacking.total()}: {counts}")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -61,10 +68,32 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.longrepr = f"{item.nodeid}: {reason}, but this run must have it"
 
 
-@pytest.fixture(scope="session", params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a cluster on each kind that can be what it needs."""
+    if "cluster" in metafunc.fixturenames:
+        needs = metafunc.definition.get_closest_marker("needs")
+        nodes = needs.kwargs.get("nodes", 1) if needs else 1
+        shapes = [Shape(kind, nodes) for kind in KINDS if kind == "real" or not needs]
+        metafunc.parametrize("cluster", shapes, ids=str, indirect=True, scope="session")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Count what only real servers can show, and skip it where there are none."""
+    needs = item.get_closest_marker("needs")
+    if needs is not None:
+        item.config.stash.setdefault(BEYOND_EMBEDDED, Counter()).update(_needs(needs))
+        if (reason := missing_parts("real")) is not None:
+            pytest.skip(reason)
+
+
+def _needs(needs: pytest.Mark) -> list[str]:
+    return [*needs.args, *(f"{value} {name}" if value is not True else name for name, value in needs.kwargs.items())]
+
+
+@pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster of each kind in turn, for what must hold on all; skips with the reason where there is none."""
-    with run_cluster(request.param) as cluster:
+    with run_cluster(request.param.kind, nodes=request.param.nodes) as cluster:
         yield cluster
 
 

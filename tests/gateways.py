@@ -142,7 +142,6 @@ def agent_config(kind: type[_A], cluster: Cluster) -> _A:
 
 def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noqa: ANN401 - YAML's values
     """A gateway's configuration in a folder; `profile` is laid over what suits tests."""
-    (folder / "token").write_text(cluster.token)
     (folder / "secret").write_text(SECRET)
     for name in ("token", "secret"):
         (folder / name).chmod(0o600)
@@ -151,18 +150,16 @@ def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noq
         for key, (tenant, role) in KEYS.items()
     ]
     (folder / "keys.yaml").write_text(yaml.safe_dump({"keys": keys}))
-    agent = {"token_file": "token"} if cluster.token else {}
-    isolations = ["raw_exec", "mock"] if cluster.kind == "embedded" else ["raw_exec"]
     config = {
         "port": 0,
-        "nomad": {"url": cluster.nomad_url, **agent},
-        "consul": {"url": cluster.consul_url, **agent},
+        "nomad": _agent(folder / "nomad-token", cluster.nomad_url, cluster.gateway_nomad_token, cluster.ca_file),
+        "consul": _agent(folder / "consul-token", cluster.consul_url, cluster.gateway_consul_token, cluster.ca_file),
         "keys_file": "keys.yaml",
         "secret_file": "secret",
         "profile": {
             "name": f"tests-{secrets.token_hex(4)}",  # so that a test sees its own sandboxes only
             "default_isolation": "raw_exec",
-            "isolations": isolations,
+            "isolations": ["raw_exec", "mock"],
             "default_disk_bytes": 20 * 2**20,
             **profile,
         },
@@ -170,6 +167,12 @@ def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noq
     path = folder / "gateway.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def _agent(token_file: Path, url: str, token: str, ca_file: str | None) -> dict[str, str]:
+    token_file.write_text(token)
+    shown = {"token_file": token_file.name if token else None, "ca_file": ca_file}
+    return {"url": url, **{name: value for name, value in shown.items() if value}}
 
 
 @contextlib.asynccontextmanager

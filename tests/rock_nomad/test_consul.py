@@ -20,7 +20,7 @@ from tests.rock_nomad.samples import recording
 
 @pytest.fixture
 async def consul(cluster: Cluster) -> AsyncIterator[Consul]:
-    config = ConsulConfig(url=cluster.consul_url, token=SecretStr(cluster.token) if cluster.token else None)
+    config = ConsulConfig(url=cluster.consul_url, token=SecretStr(cluster.consul_token))
     async with Consul(config) as consul:
         yield consul
 

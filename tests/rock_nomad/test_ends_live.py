@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from rock.wire.messages import SandboxStatus, State
 from rock.wire.reasons import Reason
 from rock.wire.spec import SandboxSpec
-from rock_nomad.config import NomadConfig
 from rock_nomad.names import new_sandbox_id
 from rock_nomad.nomad import Nomad
 from rock_nomad.status import derive_status
@@ -37,8 +35,7 @@ async def _see_end(cluster: Cluster, spec: SandboxSpec, change: Change) -> Sandb
     job = render(spec, sandbox_id=new_sandbox_id())
     group = job["TaskGroups"][0]
     change(group, group["Tasks"][0])
-    token = SecretStr(cluster.token) if cluster.token else None
-    async with Nomad(NomadConfig(url=cluster.nomad_url, token=token)) as nomad, asyncio.timeout(60):
+    async with Nomad(cluster.nomad_config()) as nomad, asyncio.timeout(60):
         await nomad.register(job)
         index = 0
         while True:

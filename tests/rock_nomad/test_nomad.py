@@ -25,7 +25,7 @@ SMALL = SandboxSpec(cpus=0.02, memory_bytes=32 * 2**20, disk_bytes=20 * 2**20, i
 
 @pytest.fixture
 async def nomad(cluster: Cluster) -> AsyncIterator[Nomad]:
-    async with Nomad(_config(cluster)) as nomad:
+    async with Nomad(cluster.nomad_config()) as nomad:
         yield nomad
 
 
@@ -33,10 +33,6 @@ async def nomad(cluster: Cluster) -> AsyncIterator[Nomad]:
 async def recorder() -> AsyncIterator[Recorder]:
     async with record() as recorder:
         yield recorder
-
-
-def _config(cluster: Cluster) -> NomadConfig:
-    return NomadConfig(url=cluster.nomad_url, token=SecretStr(cluster.token) if cluster.token else None)
 
 
 def _job(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - SandboxSpec's fields

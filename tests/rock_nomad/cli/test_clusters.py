@@ -59,7 +59,8 @@ def test_a_gateway_needs_nothing_but_what_the_command_line_says(tmp_path: Path) 
         (tmp_path / "secret").write_text(os.urandom(32).hex())
         key = {"name": "me", "sha256": hashlib.sha256(b"my-key").hexdigest()}
         (tmp_path / "keys.yaml").write_text(json.dumps({"keys": [key]}))
-        environment = {**clean_environment(tmp_path), "NOMAD_TOKEN": cluster.token, "CONSUL_HTTP_TOKEN": cluster.token}
+        tokens = {"NOMAD_TOKEN": cluster.nomad_token, "CONSUL_HTTP_TOKEN": cluster.consul_token}
+        environment = {**clean_environment(tmp_path), **tokens}
         agents = ["--nomad", cluster.nomad_url, "--consul", cluster.consul_url]
         files = ["--keys", "keys.yaml", "--secret-file", "secret"]
         with subprocess.Popen(

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rock_nomad.embedded.cluster import CONSUL_CONNECTIONS, NOMAD_CONNECTIONS, is_bindable
-from tests.cluster import Cluster, call, run_cluster
+from tests.cluster import Cluster, run_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -258,11 +259,12 @@ def test_a_job_beyond_the_imitation_is_501_and_named(embedded: Cluster, new_id: 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_nothing_is_answered_without_the_token(embedded: Cluster, token: str) -> None:
-    nomad = call("GET", f"{embedded.nomad_url}/v1/jobs", None, {"X-Nomad-Token": token})
+    stranger = replace(embedded, nomad_token=token, consul_token=token)
+    nomad = stranger.nomad("GET", "/v1/jobs")
     assert (nomad.status, nomad.data) == (403, "Permission denied")
-    written = call("PUT", f"{embedded.consul_url}/v1/kv/x", b"y", {"X-Consul-Token": token})
+    written = stranger.consul("PUT", "/v1/kv/x", b"y")
     assert written.status == 403
-    assert call("GET", f"{embedded.nomad_url}/v1/status/leader", None, {}).status == 200
+    assert replace(embedded, nomad_token="").nomad("GET", "/v1/status/leader").status == 200
 
 
 @pytest.mark.parametrize(("api", "limit"), [("nomad", NOMAD_CONNECTIONS), ("consul", CONSUL_CONNECTIONS)])

@@ -316,7 +316,7 @@ def test_the_event_stream_tells_a_life_as_recorded(cluster: Cluster, new_id: New
     request = urllib.request.Request(
         f"{cluster.nomad_url}/v1/event/stream?index=1&topic=Job:{job_id}&topic=Evaluation:{job_id}"
         f"&topic=Allocation:{job_id}",
-        headers={"X-Nomad-Token": cluster.token},
+        headers={"X-Nomad-Token": cluster.nomad_token},
     )
     job = bare_job(job_id, Driver="mock_driver", Config={"run_for": "600s"})
     job["TaskGroups"][0]["MaxRunDuration"] = None  # as recorded
