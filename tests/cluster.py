@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,24 +26,12 @@ from rock_nomad.loopback.api import Api, Reply
 from rock_nomad.loopback.cluster import Description
 from rock_nomad.loopback.executables import find_executables
 from rock_nomad.loopback.settings import NodeSettings, Settings
+from tests.needs import Kind
 
-__all__ = ["KINDS", "Agent", "Cluster", "Node", "Shape", "missing_parts", "run_cluster", "run_real_cluster"]
-
-Kind = Literal["embedded", "real"]
-KINDS: tuple[Kind, ...] = ("embedded", "real")
+__all__ = ["Agent", "Cluster", "Node", "missing_parts", "run_cluster", "run_real_cluster"]
 
 _STOP_TIMEOUT = 60.0  # seconds; a loaded machine
 _TOKEN = "test-token"
-
-
-class Shape(NamedTuple):
-    """What kind of cluster, and how large."""
-
-    kind: Kind
-    nodes: int = 1
-
-    def __str__(self) -> str:
-        return self.kind if self.nodes == 1 else f"{self.kind}-{self.nodes}-nodes"
 
 
 @dataclass(frozen=True)

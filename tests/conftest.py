@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from rock_nomad.config import find_executable
-from tests.cluster import KINDS, Cluster, Shape, missing_parts, run_cluster
+from tests.needs import needs_of, shapes_for
 
 if TYPE_CHECKING:
+    from tests.cluster import Cluster
     from tests.engine import Engine, Registry
 
 # On a busy machine, drawing an example may take seconds; that says nothing about what is tested.
@@ -35,7 +36,7 @@ BEYOND_EMBEDDED = pytest.StashKey[Counter[str]]()
 
 def _version(name: str) -> str | None:
     """A real part's version, or None where the machine does not have it."""
-    executable = find_executable(name)
+    executable = os.environ.get(f"{name.upper()}_BIN") or shutil.which(name)
     if executable is None:
         return None
     said = subprocess.run([executable, *REAL_PARTS[name]], capture_output=True, text=True, check=False, timeout=30)
@@ -71,28 +72,25 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for a cluster on each kind that can be what it needs."""
     if "cluster" in metafunc.fixturenames:
-        needs = metafunc.definition.get_closest_marker("needs")
-        nodes = needs.kwargs.get("nodes", 1) if needs else 1
-        shapes = [Shape(kind, nodes) for kind in KINDS if kind == "real" or not needs]
+        shapes = shapes_for(metafunc.definition)
         metafunc.parametrize("cluster", shapes, ids=str, indirect=True, scope="session")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Count what only real servers can show, and skip it where there are none."""
-    needs = item.get_closest_marker("needs")
-    if needs is not None:
-        item.config.stash.setdefault(BEYOND_EMBEDDED, Counter()).update(_needs(needs))
+    if needs := needs_of(item):
+        from tests.cluster import missing_parts  # the client's own tests run without a control plane
+
+        item.config.stash.setdefault(BEYOND_EMBEDDED, Counter())[", ".join(needs)] += 1
         if (reason := missing_parts("real")) is not None:
             pytest.skip(reason)
-
-
-def _needs(needs: pytest.Mark) -> list[str]:
-    return [*needs.args, *(f"{value} {name}" if value is not True else name for name, value in needs.kwargs.items())]
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster of each kind in turn, for what must hold on all; skips with the reason where there is none."""
+    from tests.cluster import run_cluster  # likewise
+
     with run_cluster(request.param.kind, nodes=request.param.nodes) as cluster:
         yield cluster
 
@@ -100,6 +98,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[Cluster]:
     """The embedded cluster, for tests of what no kind of cluster decides."""
+    from tests.cluster import run_cluster  # likewise
+
     with run_cluster("embedded", "--simulate-gpus", "NVIDIA H100 80GB HBM3:2,NVIDIA A10G:1") as cluster:
         yield cluster
 
