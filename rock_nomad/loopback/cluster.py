@@ -189,14 +189,15 @@ class Cluster:
 
     def _answers(self, name: str) -> bool:
         """Whether an agent does what it is there for."""
+        # What `/v1/status/leader` says may be of before the agent was stopped; these reads ask the leader itself.
         if name == "consul":
-            return bool(self._consul.call("GET", "/v1/status/leader").data)
+            return self._consul.call("GET", "/v1/catalog/nodes").status == 200
         if name == "server":
-            return bool(self._nomad.call("GET", "/v1/status/leader").data)
+            return self._nomad.call("GET", "/v1/nodes").status == 200
         node = int(name.split("-")[1])
         if name.endswith("-consul"):
             consul = replace(self._consul, url=self._plan.consul_client_url(node))
-            return bool(consul.call("GET", "/v1/status/leader").data)
+            return consul.call("GET", "/v1/catalog/nodes").status == 200
         return replace(self._nomad, url=self._plan.client_url(node)).call("GET", "/v1/agent/self").status == 200
 
     def _is_ready(self, name: str) -> bool:
