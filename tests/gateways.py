@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 import yaml
-from pydantic import SecretStr
 
 from rock.wire.codec import encode, encode_query
 from rock.wire.errors import ErrorBody, from_body
@@ -26,14 +25,13 @@ from rock.wire.messages import CreateSandboxRequest, ExecuteRequest, SandboxStat
 from rock.wire.operations import CREATE_SANDBOX, EXECUTE, LIST_SANDBOXES, STOP_SANDBOX, Operation
 from rock.wire.spec import SandboxSpec
 from rock_nomad.app import serve_gateway
-from rock_nomad.config import AgentConfig, NomadConfig, load_gateway_config
+from rock_nomad.config import AgentConfig, load_gateway_config
 from tests import sandbox_server
 from tests.cluster import Cluster
 
 __all__ = [
     "KEYS",
     "Gateway",
-    "agent_config",
     "serve_in",
     "small",
     "start_gateway",
@@ -134,17 +132,9 @@ async def wait_until_listed(cluster: Cluster, sandbox_id: str) -> None:
     await asyncio.to_thread(cluster.wait_for, path, lambda rows: rows[0]["ClientStatus"] == "running")
 
 
-def agent_config(kind: type[_A], cluster: Cluster) -> _A:
-    """How a cluster's Nomad or Consul is reached."""
-    url = cluster.nomad_url if issubclass(kind, NomadConfig) else cluster.consul_url
-    return kind(url=url, token=SecretStr(cluster.token) if cluster.token else None)
-
-
 def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noqa: ANN401 - YAML's values
     """A gateway's configuration in a folder; `profile` is laid over what suits tests."""
-    (folder / "secret").write_text(SECRET)
-    for name in ("token", "secret"):
-        (folder / name).chmod(0o600)
+    _write_secret(folder / "secret", SECRET)
     keys = [
         {"name": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant, "role": role}
         for key, (tenant, role) in KEYS.items()
@@ -170,9 +160,14 @@ def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noq
 
 
 def _agent(token_file: Path, url: str, token: str, ca_file: str | None) -> dict[str, str]:
-    token_file.write_text(token)
+    _write_secret(token_file, token)
     shown = {"token_file": token_file.name if token else None, "ca_file": ca_file}
     return {"url": url, **{name: value for name, value in shown.items() if value}}
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 @contextlib.asynccontextmanager

@@ -48,7 +48,7 @@ def test_an_unfit_cluster_ends_with_1_and_names_the_fault(cluster: Cluster, tmp_
 
 
 def test_a_token_without_rights_is_shown_the_policy(embedded: Cluster, tmp_path: Path) -> None:
-    environment = {**clean_environment(tmp_path), "NOMAD_TOKEN": "another", "CONSUL_HTTP_TOKEN": embedded.token}
+    environment = {**clean_environment(tmp_path), "NOMAD_TOKEN": "another", "CONSUL_HTTP_TOKEN": embedded.consul_token}
     urls = ["--nomad", embedded.nomad_url, "--consul", embedded.consul_url]
     ran = rock_nomad("doctor", *urls, environment=environment)
     assert ran.returncode == 1

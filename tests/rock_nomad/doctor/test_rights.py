@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from rock.wire.spec import Isolation
-from rock_nomad.config import ClusterProfile, ConsulConfig, NomadConfig
+from rock_nomad.config import ClusterProfile, NomadConfig
 from rock_nomad.consul import Consul
 from rock_nomad.doctor.rights import consul_policy, nomad_policy, try_consul, try_nomad
 from rock_nomad.nomad import Nomad
 from tests.cluster import Cluster
-from tests.gateways import agent_config
 from tests.rock_nomad.recorder import Recorder, record
 
 PROBE = "/v1/job/sbx-doctor--probe"
@@ -76,8 +75,7 @@ async def test_no_volume_is_asked_for_where_no_isolation_mounts_one(recorder: Re
 
 @pytest.mark.slow
 async def test_trying_changes_nothing_and_finds_all_granted(cluster: Cluster) -> None:
-    nomad_config, consul_config = agent_config(NomadConfig, cluster), agent_config(ConsulConfig, cluster)
-    async with Nomad(nomad_config) as nomad, Consul(consul_config) as consul:
+    async with Nomad(cluster.nomad_config()) as nomad, Consul(cluster.consul_config()) as consul:
         # The embedded cluster has no volumes.
         isolation: Isolation = "raw_exec" if cluster.kind == "embedded" else "runc"
         rights = await try_nomad(nomad, ClusterProfile(isolations=(isolation,)))
@@ -89,7 +87,7 @@ async def test_trying_changes_nothing_and_finds_all_granted(cluster: Cluster) ->
 
 @pytest.mark.slow
 async def test_a_pool_that_is_not_there_is_a_complaint(cluster: Cluster) -> None:
-    async with Nomad(agent_config(NomadConfig, cluster)) as nomad:
+    async with Nomad(cluster.nomad_config()) as nomad:
         assert "nope" in (await try_nomad(nomad, ClusterProfile(node_pool="nope"))).complaint
 
 
