@@ -63,6 +63,7 @@ from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.console import Console
 from rocklet.execute import execute
+from rocklet.following import Following
 from rocklet.ports import Ports
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
@@ -86,6 +87,7 @@ log = logging.getLogger(__name__)
 
 _HOLDS_PER_IDLE_TIMEOUT = 30
 _SHORTEST_HOLD = 2.0  # seconds that a wait may always last
+_FOLLOW_HOLD = 60.0  # seconds until a process that is followed is asked for again, in case it is watched no longer
 SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
 
 
@@ -348,9 +350,12 @@ class Engine:
         finally:
             replacement.close()
 
-    async def download(self, request: DownloadRequest, call: Call) -> files.Download:
-        """Open a file, or a part of it, to be read."""
-        return await asyncio.to_thread(files.open_download, self._located(request))
+    async def download(self, request: DownloadRequest, call: Call) -> files.Stream:
+        """Open a file, or a part of it, to be read; or one that a process still writes to."""
+        if request.follow is None:
+            return await asyncio.to_thread(files.open_download, self._located(request))
+        wait_end = partial(self._children.background.wait, request.follow, _FOLLOW_HOLD, call.canceled)
+        return await asyncio.to_thread(Following, self._located(request), wait_end)
 
     async def pack(self, request: ArchiveRequest, call: Call) -> files.Packing:
         """Begin to copy a file or a directory."""

@@ -26,7 +26,17 @@ from rock.wire.messages import (
     WriteFileRequest,
 )
 
-__all__ = ["Download", "Packing", "Replacement", "Stream", "open_download", "read_text", "unpack_into", "write_text"]
+__all__ = [
+    "Download",
+    "Packing",
+    "Replacement",
+    "Stream",
+    "open_download",
+    "open_regular",
+    "read_text",
+    "unpack_into",
+    "write_text",
+]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +50,7 @@ def read_text(request: ReadFileRequest) -> FileContent:
     Raises FileNotFound, FileAccess, TooLarge, InvalidRequest (encoding).
     """
     _check_encoding(request.encoding)
-    with _explained(request.path), _open_regular(request.path) as file:
+    with _explained(request.path), open_regular(request.path) as file:
         data = file.read(_READ_LIMIT + 1)
     if len(data) > _READ_LIMIT:
         message = f"{request.path} is larger than {_READ_LIMIT} bytes; download it"
@@ -154,6 +164,10 @@ class Stream(Protocol):
         """Whether it ended before it should have."""
         ...
 
+    async def grew(self) -> bool:
+        """At the end, whether to read on; a stream that somebody still writes to waits until it knows."""
+        ...
+
     def close(self) -> None:
         """Let go."""
         ...
@@ -178,6 +192,10 @@ class Download:
     def is_cut(self) -> bool:
         """Whether the file has shrunk meanwhile; after the last read."""
         return self._left > 0
+
+    async def grew(self) -> bool:
+        """No: what is written later was not asked for."""
+        return False
 
     def close(self) -> None:
         """Let go of the file."""
@@ -215,6 +233,10 @@ class Packing:
             self.is_cut = True
             return b""
 
+    async def grew(self) -> bool:
+        """No."""
+        return False
+
     def close(self) -> None:
         """Let go."""
         self._pieces.close()
@@ -244,7 +266,7 @@ def open_download(request: DownloadRequest) -> Download:
     Raises FileNotFound, FileAccess, InvalidRequest (relative path).
     """
     with _explained(request.path):
-        file = _open_regular(request.path)
+        file = open_regular(request.path)
         try:
             size = os.fstat(file.fileno()).st_size
             left = max(size - request.offset, 0)
@@ -266,9 +288,14 @@ def _digest_of(file: BinaryIO, offset: int, length: int) -> str:
     return digest.hexdigest()
 
 
-def _open_regular(path: str) -> BinaryIO:
-    """A regular file, open for reading.  O_NONBLOCK: a FIFO without a writer would hold the thread for ever."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def open_regular(path: str) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Raises FileNotFound, FileAccess.
+    """
+    with _explained(path):
+        # O_NONBLOCK: a FIFO without a writer would hold the thread for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return open(fd, "rb", buffering=0)

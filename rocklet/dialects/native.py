@@ -139,7 +139,7 @@ class NativeDialect:
                 if download.sha256 is not None:
                     response.headers[SHA256_HEADER] = download.sha256
                 await response.prepare(request)
-                while data := await asyncio.to_thread(download.read):
+                while (data := await asyncio.to_thread(download.read)) or await download.grew():
                     await response.write(data)
                 if download.is_cut and request.transport is not None:
                     request.transport.abort()  # the only way left to say that more was to come

@@ -41,7 +41,9 @@ __all__ = [
     "PhaseStatus",
     "Plan",
     "ProcessEnd",
+    "ProcessId",
     "ReadFileRequest",
+    "ReadLogRequest",
     "RenderedJob",
     "RenewLeaseRequest",
     "RockletEndpoint",
@@ -78,6 +80,7 @@ SessionName = Annotated[
 Path = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*\Z", description="an absolute path")]
 _Command = Annotated[str, Meta(max_length=8 * 2**20, pattern=r"^[^\x00]*\Z", description="shell text without NUL")]
 _Argument = Annotated[str, Meta(max_length=131_072, pattern=r"^[^\x00]*\Z", description="text without NUL")]
+ProcessId = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
 OutputLimit = Annotated[int, Meta(ge=1024, le=2**28, description="bytes, 1 KiB to 256 MiB")]
 
 DEFAULT_OUTPUT_LIMIT = 64 * 2**20  # bytes of an output that are kept; the same for ROCK
@@ -237,6 +240,15 @@ class SandboxList(_Result, frozen=True, kw_only=True):
     next_cursor: str | None = None
     total: int | None = None
     """How many match, if that was asked."""
+
+
+class ReadLogRequest(_Request, frozen=True, kw_only=True):
+    """What a sandbox's rocklet has written, as the reply's body; Nomad keeps it for a while after the sandbox's end."""
+
+    stream: Literal["stdout", "stderr"] = "stderr"
+    """The rocklet's own log is on stderr."""
+    follow: bool = False
+    """Go on with what it writes from now on, until the sandbox ends."""
 
 
 class RenderedJob(_Result, frozen=True, kw_only=True):
@@ -404,7 +416,7 @@ class CommandOutput(_Result, frozen=True, kw_only=True):
 class WaitProcessRequest(_Request, frozen=True, kw_only=True):
     """Wait for a process that runs in the background."""
 
-    pid: Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
+    pid: ProcessId
     hold: Annotated[float, Meta(ge=0, le=60, description="seconds, 0 to 60")] = 0.0
     """Answer when it has ended, or after so many seconds; never more than 2, or a thirtieth of the sandbox's idle
     timeout: whoever asks for a short one expects to hear often."""
@@ -482,6 +494,8 @@ class DownloadRequest(_Request, frozen=True, kw_only=True):
     """Whether to read the file once more, first, for the digest of the bytes asked for."""
     offset: Annotated[int, Meta(ge=0)] = 0
     length: Annotated[int, Meta(ge=0)] | None = None
+    follow: ProcessId | None = None
+    """A process: go on with what is written to the file until it has ended.  Without digest and length."""
 
 
 # ------------------------------------------------------------------------------------------------ the rocklet itself
