@@ -23,6 +23,7 @@ from rock_nomad.gateway.dialects.rock import Rock
 from rock_nomad.gateway.lifecycle import Lifecycle
 from rock_nomad.gateway.listing import Listing
 from rock_nomad.gateway.locator import AddressBook, Locator
+from rock_nomad.gateway.logs import Logs
 from rock_nomad.gateway.middleware import is_loopback
 from rock_nomad.gateway.observer import Observer
 from rock_nomad.gateway.preview import Preview
@@ -115,6 +116,7 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
             app,
             DIALECTS,
             _handlers(lifecycle, Listing(nomad, profile), preview),
+            {"read_log": Logs(nomad, observer, watcher).read},
             Proxy(session, rocklets, resolver),
         )
         tunnels = Tunnels(session, resolver)

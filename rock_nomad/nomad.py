@@ -2,14 +2,14 @@
 
 Writes go through python-nomad, in threads: a registration costs 1.1 ms of CPU, against 0.4 by aiohttp, and there are as
 many a second, because a real server is the slower part.  Reads do not: python-nomad shows neither the index, the Date
-nor the next page of a reply, and can neither wait for a change nor read from a follower; so they, the blocking queries
-and the event stream are aiohttp's.  Together they stay below 64 connections, of an agent's 100 for one address.
+nor the next page of a reply, and can neither wait for a change nor read from a follower; so they, the blocking queries,
+the event stream and logs are aiohttp's.  Together they stay below 80 connections, of an agent's 100 for one address.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -23,19 +23,23 @@ import requests
 from nomad.api.exceptions import BaseNomadException
 from requests.adapters import HTTPAdapter
 
+from rock.wire.errors import LimitReached
 from rock_nomad.agents import AgentToken, ssl_context
 from rock_nomad.config import NomadConfig
 from rock_nomad.nomad_errors import JobExists, Refused, translate, unreachable
 
-__all__ = ["Answer", "Event", "EventBatch", "JobExists", "Nomad", "Registration"]
+__all__ = ["Answer", "Event", "EventBatch", "JobExists", "LogFrame", "Nomad", "Registration"]
 
 WRITE_CONNECTIONS = 32
 READ_CONNECTIONS = 31
 LONG_POLLS = 24
 """Of the reads' connections; the rest are for reads that do not wait, and one for the event stream."""
+LOG_STREAMS = 16
+"""Connections beside those of the reads: a log that is followed takes one for as long as its reader likes."""
 
 PAGE = 1000  # rows of a listing
 _HEARTBEAT_LIMIT = 75.0  # seconds without a word; Nomad says one every 30
+_LOG_SILENCE = 30.0  # seconds; of a log that is followed Nomad says a word every second
 
 _T = TypeVar("_T")
 _Row = dict[str, Any]
@@ -78,6 +82,12 @@ class EventBatch(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     events: list[Event] = []
 
 
+class LogFrame(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """A piece of a task's log; without data it is the heartbeat of one that is followed."""
+
+    data: bytes = b""
+
+
 class Nomad:
     """A Nomad agent, in one namespace.  An async context manager: it belongs to the loop that entered it.
 
@@ -98,11 +108,12 @@ class Nomad:
         self._job = nomad.api.Job(**endpoint)
         self._validate = nomad.api.Validate(**endpoint)
         self._polls = asyncio.Semaphore(LONG_POLLS)
+        self._logs = asyncio.Semaphore(LOG_STREAMS)
         self._reads: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Nomad:
         ssl_or_default = ssl_context(self._config) if self._url.startswith("https:") else True
-        connector = aiohttp.TCPConnector(limit=READ_CONNECTIONS, ssl=ssl_or_default)
+        connector = aiohttp.TCPConnector(limit=READ_CONNECTIONS + LOG_STREAMS, ssl=ssl_or_default)
         self._reads = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         return self
 
@@ -221,8 +232,38 @@ class Nomad:
                 if response.status != 200:
                     raise translate(response.status, await response.text(), self._url)
                 yield EventBatch()
-                async for line in _lines(response.content):
-                    yield _BATCH.decode(line)
+                async for line in _split(response.content, b"\n"):
+                    yield _BATCH.decode(line or b"{}")
+        except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
+            raise unreachable(self._url, error) from error
+
+    async def log(self, alloc_id: str, task: str, stream: str, *, follow: bool) -> AsyncGenerator[LogFrame, None]:
+        """What a task wrote on `stdout` or `stderr`, from the beginning, as far as its node keeps it.
+
+        One that is followed never ends by itself, not even with its task; a heartbeat comes every second.
+
+        Raises Refused(404): the task has not started, or its node keeps nothing of it any more.  LimitReached: too many
+        logs are being read.
+        """
+        if self._logs.locked():
+            raise LimitReached(
+                f"{LOG_STREAMS} logs are being read through this gateway, and no more are at once; stop following one",
+                details={"limit": LOG_STREAMS},
+            )
+        params = {**self._scope, "task": task, "type": stream, "follow": str(follow).lower()}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._config.timeout, sock_read=_LOG_SILENCE)
+        url = f"{self._url}/v1/client/fs/logs/{_segment(alloc_id)}"
+        try:
+            async with (
+                self._logs,
+                self._session.get(url, params=params, headers=self._headers(), timeout=timeout) as response,
+            ):
+                if response.status == 404:
+                    raise Refused(404, await response.text())
+                if response.status != 200:
+                    raise translate(response.status, await response.text(), self._url)
+                async for part in _split(response.content, b"}"):
+                    yield _LOG_FRAME.decode(part + b"}")
         except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
             raise unreachable(self._url, error) from error
 
@@ -311,6 +352,7 @@ class Nomad:
 
 
 _BATCH = msgspec.json.Decoder(EventBatch)
+_LOG_FRAME = msgspec.json.Decoder(LogFrame)  # no field of a frame can hold a brace, so that one ends at the first
 
 
 def _requests_session(config: NomadConfig) -> requests.Session:
@@ -348,13 +390,13 @@ def _date(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length; aiohttp's own refuse those beyond 64 KiB, and an event can be longer."""
+async def _split(content: aiohttp.StreamReader, separator: bytes) -> AsyncIterator[bytes]:
+    """Parts of any length; aiohttp's own lines are 64 KiB at most, and an event can be longer."""
     pending: list[bytes] = []
     async for chunk in content.iter_any():
-        *complete, rest = chunk.split(b"\n")
-        for line in complete:
-            yield b"".join((*pending, line)) or b"{}"
+        *complete, rest = chunk.split(separator)
+        for part in complete:
+            yield b"".join((*pending, part))
             pending = []
         pending.append(rest)
 

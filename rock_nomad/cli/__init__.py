@@ -14,7 +14,18 @@ import typer
 
 from rock.wire.errors import RockException
 from rock.wire.reasons import Family
-from rock_nomad.cli import bundle, clusters, copying, device_plugin, diagnosis, forwarding, jobs, sandboxes, terminal
+from rock_nomad.cli import (
+    bundle,
+    clusters,
+    copying,
+    device_plugin,
+    diagnosis,
+    forwarding,
+    jobs,
+    logs,
+    sandboxes,
+    terminal,
+)
 from rock_nomad.cli.output import say
 from rock_nomad.config import ConfigError
 
@@ -58,7 +69,7 @@ def _add(group: typer.Typer, function: Callable[..., Coroutine[Any, Any, int | N
     group.command(name, context_settings=getattr(function, "settings", None))(_command(function))
 
 
-_MODULES = (clusters, diagnosis, sandboxes, terminal, copying, forwarding, jobs)
+_MODULES = (clusters, diagnosis, sandboxes, terminal, copying, forwarding, logs, jobs)
 _GROUPS = {"bundle": bundle, "device-plugin": device_plugin}
 """The modules whose commands are named after a word of their own, as in `bundle build`."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -18,7 +20,17 @@ from rock.wire.messages import SandboxStatus, State
 from rock.wire.reasons import REASONS
 from rock.wire.sizes import format_size
 
-__all__ = ["Format", "FormatOption", "Progress", "describe", "out", "print_json", "print_sandboxes", "say"]
+__all__ = [
+    "Format",
+    "FormatOption",
+    "Progress",
+    "describe",
+    "out",
+    "print_json",
+    "print_sandboxes",
+    "say",
+    "write_bytes",
+]
 
 out = Console(soft_wrap=True, highlight=False)
 """Results."""
@@ -40,6 +52,13 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="A table fo
 def say(message: str) -> None:
     """Tell what is going on; on stderr, so that results can be piped."""
     _err.print(message, markup=False)
+
+
+def write_bytes(data: bytes) -> None:
+    """Bytes of a sandbox's own, as they are and at once.  Blocks while whoever reads them is slow."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(sys.stdout.fileno(), view) :]
 
 
 def print_json(value: object) -> None:

@@ -19,6 +19,7 @@ from rock.wire import codec
 from rock.wire.errors import InvalidRequest, SandboxUnreachable
 from rock.wire.tunnels import OPEN_CONSOLE, ConsoleExit, ConsoleRequest, Resize
 from rock_nomad.cli.options import SandboxArgument, connect
+from rock_nomad.cli.output import write_bytes
 from rock_nomad.cli.tunnels import open_tunnel
 
 __all__ = ["COMMANDS"]
@@ -84,14 +85,8 @@ async def _show(console: ClientWebSocketResponse) -> int | None:
         if message.type is WSMsgType.TEXT:
             return codec.decode(ConsoleExit, message.data.encode()).exit_code
         if message.type is WSMsgType.BINARY:
-            await asyncio.to_thread(_write, message.data)  # a terminal that is stopped by Ctrl-S blocks
+            await asyncio.to_thread(write_bytes, message.data)  # a terminal that is stopped by Ctrl-S blocks
     return None
-
-
-def _write(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(sys.stdout.fileno(), view) :]
 
 
 async def _type(console: ClientWebSocketResponse) -> None:

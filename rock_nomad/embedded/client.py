@@ -53,7 +53,7 @@ class Client:
     ) -> None:
         self.state: State = scheduler.state
         self.scheduler, self.catalog, self.drivers = scheduler, catalog, drivers
-        self._data_dir = data_dir
+        self.allocation_folder = data_dir / "alloc"
         self._runs: dict[str, AllocationRun] = {}
         self._ended: deque[str] = deque()  # directories, oldest first
         self._reports: dict[str, Row] = {}  # by allocation id, not yet told to the servers
@@ -108,7 +108,7 @@ class Client:
 
     def directories(self, allocation: Row, task: str) -> TaskDirectories:
         """Where an allocation's files live."""
-        return TaskDirectories(str(self._data_dir / "alloc" / allocation["ID"]), task)
+        return TaskDirectories(str(self.allocation_folder / allocation["ID"]), task)
 
     def _tell_servers(self) -> None:
         self._flush = None

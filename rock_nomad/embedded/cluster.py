@@ -69,10 +69,10 @@ async def run_cluster(settings: Settings) -> AsyncIterator[Addresses]:
         poller = CheckPoller(catalog, await stack.enter_async_context(aiohttp.ClientSession()))
         client.open(await stack.enter_async_context(asyncio.TaskGroup()), poller)
         stack.push_async_callback(client.close)
+        nomad_api = NomadApi(scheduler, settings.token, client.allocation_folder)
         nomad = await stack.enter_async_context(
-            serve(NomadApi(scheduler, settings.token).application(), settings.nomad_port,
-                  connections_per_client=NOMAD_CONNECTIONS)
-        )  # fmt: skip
+            serve(nomad_api.application(), settings.nomad_port, connections_per_client=NOMAD_CONNECTIONS)
+        )
         consul = await stack.enter_async_context(
             serve(ConsulApi(catalog, settings.token).application(), settings.consul_port,
                   connections_per_client=CONSUL_CONNECTIONS)

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import hmac
+import os
 import platform
 import uuid
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from rock_nomad.embedded.drivers.logs import read_frames
 from rock_nomad.embedded.errors import Refused
 from rock_nomad.embedded.events import Topics
 from rock_nomad.embedded.http import BlockingQuery, Handler, build_application, json_response
+from rock_nomad.embedded.interpolation import TaskDirectories
 from rock_nomad.embedded.jobs import canonicalize, multierror, problems, warnings
 from rock_nomad.embedded.node import VERSION
 from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES
@@ -25,10 +29,10 @@ _OPEN = ("get_leader",)  # answered without a token, as Nomad does
 
 
 class NomadApi:
-    """Answers Nomad's calls from one scheduler's state."""
+    """Answers Nomad's calls from one scheduler's state, and from the directories of its client's allocations."""
 
-    def __init__(self, scheduler: Scheduler, token: str) -> None:
-        self._scheduler, self._state = scheduler, scheduler.state
+    def __init__(self, scheduler: Scheduler, token: str, allocation_folder: Path) -> None:
+        self._scheduler, self._state, self._folder = scheduler, scheduler.state, allocation_folder
         self._token = token.encode()
 
     def application(self) -> web.Application:
@@ -179,6 +183,26 @@ class NomadApi:
             return reply
         finally:
             self._state.events.unsubscribe(subscriber)
+
+    async def _stream_log(self, request: web.Request) -> web.StreamResponse:
+        allocation_id = _uuid(request, "alloc lookup failed: index error: ")
+        if (allocation := self._state.allocations.get(allocation_id)) is None:
+            raise Refused(404, f'Unknown allocation "{allocation_id}"')
+        task, kind = request.query.get("task", ""), request.query.get("type", "")
+        if kind not in ("stdout", "stderr"):
+            raise Refused(400, "must provide log type (stdout/stderr)")
+        directories = TaskDirectories(str(self._folder / allocation_id), task)
+        if not ((allocation.get("TaskStates") or {}).get(task) or {}).get("StartedAt"):
+            raise Refused(404, f'task "{task}" not started yet. No logs available')
+        if not await asyncio.to_thread(os.path.exists, directories.root):
+            raise Refused(404, f"state for allocation {allocation_id} not found on client")
+        reply = web.StreamResponse(headers={"Content-Type": "application/json"})
+        with contextlib.suppress(ConnectionError):
+            await reply.prepare(request)
+            is_followed = request.query.get("follow") == "true"
+            async for frame in read_frames(Path(directories.logs), f"{task}.{kind}", follow=is_followed):
+                await reply.write(frame)
+        return reply
 
     async def _get_agent(self, _request: web.Request) -> web.Response:
         name = f"{platform.node()}.{REGION}"

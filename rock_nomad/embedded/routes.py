@@ -41,6 +41,7 @@ NOMAD_ROUTES: tuple[Route, ...] = (
     _route("list_nodes", "GET", "/v1/nodes", "resources", *BLOCKING),
     _route("get_node", "GET", "/v1/node/{id}", *BLOCKING),
     _route("stream_events", "GET", "/v1/event/stream", "index", "topic"),
+    _route("stream_log", "GET", "/v1/client/fs/logs/{id}", "task", "type", "follow"),
     _route("get_agent", "GET", "/v1/agent/self"),
     _route("get_leader", "GET", "/v1/status/leader"),
 )

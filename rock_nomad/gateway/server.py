@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from rock.wire.errors import RockException
 from rock.wire.operations import OPERATIONS, PREFIX, REQUEST_ID_HEADER, Operation
 from rock.wire.tunnels import TUNNELS
 from rock_nomad.gateway.auth import Authenticator
@@ -27,13 +30,18 @@ from rock_nomad.gateway.proxy import Proxy
 from rock_nomad.gateway.tunnels import Target, Tunnels
 from rock_nomad.names import check_sandbox_id
 
-__all__ = ["Handlers", "add_routes", "add_tunnels", "create_server"]
+__all__ = ["Handlers", "Streams", "add_routes", "add_tunnels", "create_server"]
+
+log = logging.getLogger(__name__)
 
 _Req = TypeVar("_Req", bound=msgspec.Struct)
 _Res = TypeVar("_Res", bound=msgspec.Struct)
 
 Handlers = Mapping[str, Callable[[Call, Any], Awaitable[msgspec.Struct]]]
 """What serves each operation of the gateway's own, by the operation's name."""
+
+Streams = Mapping[str, Callable[[Call, Any], AsyncGenerator[bytes, None]]]
+"""The same for those that bring bytes down."""
 
 
 def create_server(dialects: Sequence[Dialect], authenticator: Authenticator, *, is_open: bool) -> web.Application:
@@ -46,11 +54,13 @@ def create_server(dialects: Sequence[Dialect], authenticator: Authenticator, *, 
     return app
 
 
-def add_routes(app: web.Application, dialects: Sequence[Dialect], handlers: Handlers, proxy: Proxy) -> None:
+def add_routes(
+    app: web.Application, dialects: Sequence[Dialect], handlers: Handlers, streams: Streams, proxy: Proxy
+) -> None:
     """Put every operation of every dialect at its place."""
     served_here = {name for name, operation in OPERATIONS.items() if operation.served_by == "gateway"}
-    if set(handlers) != served_here:
-        raise ValueError(f"handlers and operations differ in {sorted(set(handlers) ^ served_here)}")
+    if {*handlers, *streams} != served_here:
+        raise ValueError(f"handlers and operations differ in {sorted({*handlers, *streams} ^ served_here)}")
     perform = _performer(handlers, proxy)
     for dialect in dialects:
         for route in dialect.routes():
@@ -58,6 +68,8 @@ def add_routes(app: web.Application, dialects: Sequence[Dialect], handlers: Hand
                 handler = _answer(route, perform)
             elif route.operation.served_by == "rocklet":
                 handler = _relay(route.operation, proxy)
+            elif route.operation.carries == "download":
+                handler = _stream(route, streams)
             else:
                 handler = _serve(route, handlers)
             app.router.add_route(route.method, route.path, handler)
@@ -112,6 +124,32 @@ def _serve(route: Route, handlers: Handlers) -> Handler:
         return route.codec.encode(operation, await act(call, wanted))
 
     return serve
+
+
+def _stream(route: Route, streams: Streams) -> Handler:
+    operation, read = route.operation, streams[route.operation.name]
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        call = _call(request, operation)
+        wanted = await route.codec.decode(operation, request)
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        async with aclosing(read(call, wanted)) as pieces:
+            first = await anext(pieces, b"")  # what is refused is refused ahead of it
+            await response.prepare(request)
+            await response.write(first)
+            try:
+                async for piece in pieces:
+                    await response.write(piece)
+            except RockException as error:
+                log.warning("%s: the answer was cut on its way: %s", request.path, error)
+                # A clean end would pass for the whole answer, so the client's connection is cut as well.
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
+        await response.write_eof()
+        return response
+
+    return stream
 
 
 def _relay(operation: Operation[Any, Any], proxy: Proxy) -> Handler:

@@ -51,6 +51,13 @@ class News:
         await self._changed.wait()
         self._clear()
 
+    def changed_nowait(self) -> bool:
+        """Whether `changed` would return at once; if so, it is over with."""
+        has_changed = self._changed.is_set()
+        if has_changed:
+            self._clear()
+        return has_changed
+
     def _clear(self) -> None:
         self._placed.clear()
         self._changed.clear()

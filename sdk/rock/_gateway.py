@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,6 +13,7 @@ from rock._config import GatewayAddress
 from rock._httpx import as_httpx
 from rock._transport import Call, Lost, Route, RouteFailure
 from rock.wire.errors import GatewayUnreachable, OutcomeUnknown
+from rock.wire.messages import Empty
 from rock.wire.operations import Operation
 
 __all__ = ["Gateway", "new_request_id"]
@@ -47,7 +49,7 @@ class Gateway:
         Raises GatewayUnreachable: nothing answers, check the address or retry; OutcomeUnknown: what was asked for may
         have been done; any RockException that the gateway answers.
         """
-        call = Call(operation=operation, request=request, request_id=new_request_id(), sandbox_id=sandbox_id)
+        call = _call(operation, request, sandbox_id)
         was_sent = False
         try:
             try:
@@ -61,6 +63,24 @@ class Gateway:
                 raise as_httpx(OutcomeUnknown(str(error), details=details)) from error
             raise as_httpx(GatewayUnreachable(str(error))) from error
         return result
+
+    @asynccontextmanager
+    async def stream(
+        self, operation: Operation[_Req, Empty], request: _Req, *, sandbox_id: str
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """What the operation brings down, in pieces as they come; what is lost on its way is not asked for again.
+
+        Raises GatewayUnreachable, also while the pieces are read; any RockException that the gateway answers.
+        """
+        try:
+            async with self.route.stream(_call(operation, request, sandbox_id)) as (_, pieces):
+                yield pieces
+        except RouteFailure as error:
+            raise as_httpx(GatewayUnreachable(str(error))) from error
+
+
+def _call(operation: Operation[Any, Any], request: msgspec.Struct, sandbox_id: str) -> Call:
+    return Call(operation=operation, request=request, request_id=new_request_id(), sandbox_id=sandbox_id)
 
 
 def new_request_id() -> str:

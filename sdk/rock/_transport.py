@@ -48,7 +48,10 @@ class Call:
 
     @property
     def patience(self) -> float | None:
-        """Seconds of silence after which the connection counts as lost; None: a command without a time limit."""
+        """Seconds of silence after which the connection counts as lost; None: a command without a time limit, a log
+        that is followed."""
+        if getattr(self.request, "follow", None):
+            return None
         asked = [getattr(self.request, name, None) for name in ("timeout", "hold", "startup_timeout", "grace")]
         waits = [wait for wait in asked if wait is not None]
         if not waits and self.operation in _UNHURRIED:

@@ -9,7 +9,7 @@ from rock._config import GatewayAddress
 from rock._gateway import Gateway, new_request_id
 from rock.wire import messages as m
 from rock.wire.errors import GatewayUnreachable, IdInUse, OutcomeUnknown
-from rock.wire.operations import CREATE_SANDBOX, GET_SANDBOX
+from rock.wire.operations import CREATE_SANDBOX, GET_SANDBOX, READ_LOG
 from tests.rock.servers import Seen, WireServer, refused_url, running, serve
 
 
@@ -60,6 +60,19 @@ async def test_a_call_that_is_lost_twice_has_an_unknown_outcome_unless_it_is_ide
         assert caught.value.details["executed"] == "unknown"
         with pytest.raises(GatewayUnreachable):
             await at(server).call(GET_SANDBOX, m.GetSandboxRequest(), sandbox_id="s1")
+
+
+async def test_a_stream_that_is_cut_says_so() -> None:
+    async with serve(WireServer(is_gateway=True)) as server:
+
+        @server.answer(READ_LOG)
+        async def _(seen: Seen) -> m.Empty:
+            seen.cut()
+            return m.Empty()
+
+        with pytest.raises(GatewayUnreachable, match="was lost"):
+            async with at(server).stream(READ_LOG, m.ReadLogRequest(follow=True), sandbox_id="s1"):
+                pass
 
 
 async def test_nothing_answering_names_the_address() -> None:

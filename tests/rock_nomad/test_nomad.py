@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest
+from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest, LimitReached
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.config import NomadConfig
 from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES, UNANSWERED
 from rock_nomad.names import JOB_PREFIX, job_id, new_sandbox_id
-from rock_nomad.nomad import LONG_POLLS, PAGE, JobExists, Nomad
+from rock_nomad.nomad import LOG_STREAMS, LONG_POLLS, PAGE, JobExists, Nomad
+from rock_nomad.nomad_errors import Refused
 from tests.cluster import Cluster
 from tests.rock_nomad.recorder import Recorder, record
 from tests.rock_nomad.samples import render
@@ -250,6 +251,7 @@ async def _call_everything(nomad: Nomad) -> None:
     await nomad.node("an-id")
     await nomad.agent()
     await nomad.scheduler()
+    assert [frame.data async for frame in nomad.log("an-id", "rocklet", "stderr", follow=True)] == [b""]
     assert [batch.index async for batch in nomad.events(["Job", "Allocation:sbx-a"], index=3)] == [0]
 
 
@@ -280,6 +282,36 @@ async def test_an_event_longer_than_a_buffer_is_read_whole(recorder: Recorder) -
         batches = [batch async for batch in nomad.events(["Job"])]
     assert [batch.index for batch in batches] == [0, 0, 5, 6, 0]
     assert len(batches[2].events[0].payload["Job"]["Pad"]) == 300_000
+
+
+async def test_a_log_comes_frame_by_frame_however_they_are_cut_and_its_refusals_are_told_apart(
+    recorder: Recorder,
+) -> None:
+    path, frames = "/v1/client/fs/logs/an-id", b'{"Data":"b25l","File":"alloc/logs/rocklet.stderr.0","Offset":3}{}'
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        recorder.answers[path] = (200, frames + frames.replace(b"b25l", b"eHh4" * 100_000))
+        read = [frame.data async for frame in nomad.log("an-id", "rocklet", "stderr", follow=True)]
+        assert read == [b"one", b"", b"xxx" * 100_000, b""]
+        recorder.answers[path] = (404, b"Unknown allocation")
+        with pytest.raises(Refused, match="404: Unknown allocation"):
+            await anext(nomad.log("an-id", "rocklet", "stderr", follow=False))
+        recorder.answers[path] = (500, b"No path to node")
+        with pytest.raises(ClusterUnavailable, match="No path to node"):
+            await anext(nomad.log("an-id", "rocklet", "stderr", follow=False))
+
+
+async def test_no_more_logs_are_read_at_once_than_nomad_has_connections_for(recorder: Recorder) -> None:
+    recorder.answers["/v1/client/fs/logs/an-id"] = (200, b"{}" * 2)
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        readers = [nomad.log("an-id", "rocklet", "stderr", follow=True) for _ in range(LOG_STREAMS + 1)]
+        for reader in readers[:-1]:
+            await anext(reader)
+        with pytest.raises(LimitReached, match=f"{LOG_STREAMS} logs are being read"):
+            await anext(readers[-1])
+        await readers[0].aclose()
+        assert (await anext(nomad.log("an-id", "rocklet", "stderr", follow=True))).data == b""
+        for reader in readers:
+            await reader.aclose()
 
 
 async def test_a_nomad_that_is_not_there_is_named_by_its_address_for_reads_and_writes() -> None:

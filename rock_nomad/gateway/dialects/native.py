@@ -32,7 +32,7 @@ class Native:
 
         Raises InvalidRequest: fix the field it names.  aiohttp's own error for a body that is too large passes.
         """
-        if operation.carries == "query":
+        if operation.carries in ("query", "download"):
             from_query: msgspec.Struct = decode_query(operation.request, request.query.items())
             return from_query
         if request.query_string:

@@ -110,6 +110,16 @@ RESOLVE_ROCKLET = Operation(
     carries="query",
     idempotent=True,
 )
+READ_LOG = Operation(
+    name="read_log",
+    method="GET",
+    path="/v1/sandboxes/{sandbox_id}/log",
+    request=m.ReadLogRequest,
+    result=m.Empty,
+    served_by="gateway",
+    carries="download",
+    idempotent=True,
+)
 RENDER_JOB = Operation(
     name="render_job",
     method="POST",

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rock_nomad.embedded.errors import Refused
@@ -25,8 +26,8 @@ def scheduler() -> Scheduler:
 
 
 @pytest.fixture
-async def client(scheduler: Scheduler) -> AsyncIterator[Client]:
-    server = TestServer(NomadApi(scheduler, "secret").application())
+async def client(scheduler: Scheduler, tmp_path: Path) -> AsyncIterator[Client]:
+    server = TestServer(NomadApi(scheduler, "secret", tmp_path).application())
     async with TestClient(server, headers={"X-Nomad-Token": "secret"}) as client:
         yield client
 
@@ -102,6 +103,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine that has other things to do
 @given(st.dictionaries(st.sampled_from(["ID", "TaskGroups", "Type", "Priority", "Meta"]), JSON))
 def test_no_json_breaks_the_reading_of_a_job(given_job: dict[str, Any]) -> None:
     try:

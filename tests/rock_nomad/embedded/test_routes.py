@@ -16,6 +16,7 @@ from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES, NOMAD_COMMO
 from rock_nomad.embedded.scheduler import Scheduler
 from rock_nomad.embedded.state import State
 from rock_nomad.nomad import Nomad
+from rock_nomad.nomad_errors import Refused
 from tests.cluster import Cluster
 from tests.rock_nomad.embedded.nodes import canonical_job, make_node
 
@@ -66,7 +67,7 @@ def assert_same(asked: Asked, routes: tuple[Route, ...], common: frozenset[str])
 @pytest.mark.slow
 async def test_the_client_of_nomad_asks_for_what_is_answered_and_for_nothing_else(tmp_path: Path) -> None:
     scheduler = Scheduler(State(make_node()), lambda _port: True)
-    application = NomadApi(scheduler, TOKEN).application()
+    application = NomadApi(scheduler, TOKEN, tmp_path).application()
     asked = listening(application)
     (tmp_path / "token").write_text(TOKEN)
     async with TestServer(application) as server:
@@ -87,6 +88,8 @@ async def test_the_client_of_nomad_asks_for_what_is_answered_and_for_nothing_els
             [node] = (await nomad.nodes()).data
             await nomad.node(node["ID"])
             assert "rock-nomad-embedded" in str((await nomad.agent()).data)
+            with pytest.raises(Refused, match="not started yet"):
+                await anext(nomad.log(allocation["ID"], "main", "stderr", follow=True))
             stream = nomad.events(["Job", "Allocation:a"], index=1)
             assert (await anext(stream)).events == []
             scheduler.state.events.close()

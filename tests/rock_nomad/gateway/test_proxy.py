@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +78,17 @@ async def _gateway(*urls: str) -> AsyncIterator[Gateway]:
         proxy = Proxy(session, Rocklets(session), _Known(list(urls)))  # type: ignore[arg-type]  # a fake at the seam
         app = create_server([Native()], OpenDoor(), is_open=True)
         handlers = {name: _not_here for name, op in OPERATIONS.items() if op.served_by == "gateway"}
-        add_routes(app, [Native()], handlers, proxy)
+        del handlers["read_log"]
+        add_routes(app, [Native()], handlers, {"read_log": _no_stream}, proxy)
         async with _serve(app) as url, aiohttp.ClientSession() as client:
             yield Gateway(url, "k", client)
 
 
 async def _not_here(*_args: object) -> RunRequest:
+    raise AssertionError("the proxy serves rocklets' operations only")
+
+
+def _no_stream(*_args: object) -> AsyncGenerator[bytes, None]:
     raise AssertionError("the proxy serves rocklets' operations only")
 
 

@@ -29,7 +29,7 @@ _SETTINGS = settings(
 def test_a_gateway_that_could_not_serve_an_operation_does_not_start() -> None:
     app = create_server([Native()], OpenDoor(), is_open=True)
     with pytest.raises(ValueError, match="create_sandbox"):
-        add_routes(app, [Native()], {}, None)  # type: ignore[arg-type]  # nothing is relayed
+        add_routes(app, [Native()], {}, {}, None)  # type: ignore[arg-type]  # nothing is relayed
 
 
 @pytest.fixture

@@ -1,0 +1,90 @@
+"""`logs`: what a sandbox's rocklet writes, or a command in its background."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Annotated
+
+import msgspec
+import typer
+
+from rock._connection import Connection
+from rock._transport import Call, Route
+from rock.wire import messages as m
+from rock.wire import operations as op
+from rock.wire.errors import FileAccess, FileNotFound
+from rock_nomad.cli.options import SandboxArgument, connect
+from rock_nomad.cli.output import write_bytes
+
+__all__ = ["COMMANDS"]
+
+
+class _SeenEnough(Exception):
+    """Whoever reads our stdout has gone, as `head` does."""
+
+
+async def logs(
+    sandbox: SandboxArgument,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it has ended.")] = False,
+    process: Annotated[
+        int | None, typer.Option(metavar="PID", min=1, help="Of a command in the background, which writes to a file.")
+    ] = None,
+    stderr: Annotated[bool, typer.Option("--stderr", help="With --process: its stderr, not its stdout.")] = False,
+) -> None:
+    """Print the log of a sandbox's rocklet, also after the sandbox's end; or what a command in its background wrote."""
+    try:
+        if process is None:
+            await _print_log(sandbox, follow=follow)
+        else:
+            await _print_output(sandbox, process, descriptor=2 if stderr else 1, follow=follow)
+    except _SeenEnough:
+        return
+
+
+async def _print_log(sandbox: str, *, follow: bool) -> None:
+    request = m.ReadLogRequest(follow=follow)
+    async with connect().stream(op.READ_LOG, request, sandbox_id=sandbox) as pieces:
+        async for piece in pieces:
+            await _show(piece)
+
+
+async def _print_output(sandbox: str, pid: int, *, descriptor: int, follow: bool) -> None:
+    """What a process has written to a file that it still has open."""
+    written = 0
+
+    async def receive(route: Route, call: Call) -> None:
+        # Sent again after a connection was lost, it goes on where that happened.
+        nonlocal written
+        rest = msgspec.structs.replace(call.request, offset=written)
+        async with route.stream(dataclasses.replace(call, request=rest)) as (_, pieces):
+            async for piece in pieces:
+                await _show(piece)
+                written += len(piece)
+
+    path = f"/proc/{pid}/fd/{descriptor}"
+    request = m.DownloadRequest(path=path, sha256=False, follow=pid if follow else None)
+    try:
+        await Connection(connect(), sandbox).download(op.DOWNLOAD, request, receive)
+    except FileNotFound as error:
+        raise FileNotFound(
+            f"no process {pid} runs in sandbox {sandbox}; what one that has ended wrote is in the file that it wrote "
+            f"to: rock-nomad cp {sandbox}:FILE -",
+            details=error.details,
+        ) from error
+    except FileAccess as error:
+        raise FileAccess(
+            f"what process {pid} writes cannot be read: {error.message}; `nohup ... > FILE 2>&1 &` has it in a file",
+            details=error.details,
+        ) from error
+
+
+async def _show(piece: bytes) -> None:
+    try:
+        await asyncio.to_thread(write_bytes, piece)
+    except BrokenPipeError:
+        raise _SeenEnough from None  # as itself it would pass for a lost connection to the sandbox
+
+
+COMMANDS = (logs,)
