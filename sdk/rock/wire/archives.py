@@ -14,6 +14,7 @@ import stat
 import tarfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import IO, cast
 
 __all__ = ["pack", "unpack"]
@@ -103,12 +104,14 @@ class _Stream:
         self._loop = asyncio.get_running_loop()
         self._next: Future[bytes] | None = None
         self._is_closed = False
+        self._lock = Lock()  # what the loop closes is either not asked for any more, or known as `_next`
 
     def read(self, _size: int) -> bytes:
         """The next chunk, of whatever size; empty at the end."""
-        if self._is_closed:
-            raise tarfile.ReadError("nobody wants the rest")
-        self._next = asyncio.run_coroutine_threadsafe(self._pull(), self._loop)
+        with self._lock:
+            if self._is_closed:
+                raise tarfile.ReadError("nobody wants the rest")
+            self._next = asyncio.run_coroutine_threadsafe(self._pull(), self._loop)
         return self._next.result()
 
     async def _pull(self) -> bytes:
@@ -119,9 +122,10 @@ class _Stream:
 
     def close(self) -> None:
         """Wake the thread, which ends."""
-        self._is_closed = True
-        if self._next is not None:
-            self._next.cancel()
+        with self._lock:
+            self._is_closed = True
+            if self._next is not None:
+                self._next.cancel()
 
 
 def _unpack(stream: _Stream, target: str, name: str) -> str:
