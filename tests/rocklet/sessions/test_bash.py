@@ -21,6 +21,7 @@ from rock.wire.messages import (
 from rock.wire.operations import (
     CLOSE_SESSION,
     CREATE_SESSION,
+    GET_CLOCKS,
     INTERRUPT_SESSION,
     LIST_SESSIONS,
     RUN_IN_SESSION,
@@ -464,7 +465,8 @@ async def test_a_name_is_taken_once_unless_the_caller_wants_to_keep_it(bash: Cal
 async def test_a_closed_session_is_gone_and_its_foreground_command_ended(bash: Caller) -> None:
     running = asyncio.ensure_future(bash.run("sleep 100"))
     queued = asyncio.ensure_future(bash.run("echo never"))
-    await bash.call(LIST_SESSIONS)
+    while (await bash.call(GET_CLOCKS)).actions_in_flight < 2:
+        pass
     await bash.call(CLOSE_SESSION, SessionRequest())
     assert (await running).canceled
     for gone in (queued, bash.run("echo hi"), bash.call(CLOSE_SESSION, SessionRequest())):
