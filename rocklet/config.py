@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ _T = TypeVar("_T")
 
 _SandboxId = Annotated[str, Meta(pattern=ID_PATTERN)]
 _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Dialect = Literal["native", "swerex"]
 _Port = Annotated[int, Meta(ge=0, le=65535)]
 _ForwardedPort = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -53,10 +54,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether that is also the sandbox's home directory; otherwise it is the one in /etc/passwd."""
     gem_python: str = ""
     """A Python that has gem-llm, to host environments; empty: this sandbox hosts none."""
+    dialect: _Dialect = "native"
+    """Whose wire is spoken at the root.  SWE-ReX's is below `/swerex` in any case."""
 
 
 def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings that a job gives: `ROCKLET_*` variables, and `--host` and `--port`, which win.
+    """The settings that a job gives: `ROCKLET_*` variables; `--host` and `--port`, which win; and `--dialect`.
 
     `environ` is the process's own if it is not given.  Raises BadSetting.
     """
@@ -86,6 +89,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
         home=home,
         owns_home="ROCKLET_HOME" in environ,
         gem_python=environ.get("ROCKLET_GEM_PYTHON", ""),
+        dialect=_convert("--dialect", options.get("--dialect", "native"), _Dialect, "native or swerex"),
     )
 
 
@@ -94,8 +98,8 @@ def _read_options(arguments: Sequence[str]) -> dict[str, str]:
     words = iter(arguments)
     for word in words:
         name, _, value = word.partition("=")
-        if name not in ("--host", "--port"):
-            raise BadSetting(f"unknown argument {word!r}; the arguments are --host ADDRESS and --port N")
+        if name not in ("--host", "--port", "--dialect"):
+            raise BadSetting(f"unknown argument {word!r}; the arguments are --host ADDRESS, --port N, --dialect NAME")
         options[name] = value or next(words, "")
         if not options[name]:
             raise BadSetting(f"{name} has no value; write {name} VALUE")

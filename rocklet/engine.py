@@ -128,6 +128,11 @@ class Engine:
         await asyncio.gather(self._gem.end(), *(session.close() for session in self._sessions.values()))
         await self._children.end_all()
 
+    @property
+    def home(self) -> str:
+        """Where commands start."""
+        return self._settings.home
+
     # --------------------------------------------------------------------------------------------------- clocks
 
     @contextlib.contextmanager
@@ -319,6 +324,8 @@ class Engine:
     async def execute(self, request: ExecuteRequest, call: Call) -> CommandOutput:
         """Run one program."""
         surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env)
+        if not request.inherit_env:
+            surroundings = msgspec.structs.replace(surroundings, env=request.env)
         return await execute(request, call, self._children, surroundings)
 
     async def wait_process(self, request: WaitProcessRequest, call: Call) -> ProcessEnd:

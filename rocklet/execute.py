@@ -74,11 +74,12 @@ class _Program:
         self._is_over = False
         argv = request.command
         if isinstance(argv, str):
-            argv = [find_flavor(surroundings.env["PATH"])[1], "-c", argv]
+            argv = [find_flavor(surroundings.env.get("PATH", os.defpath))[1], "-c", argv]
         stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
         theirs, ours = (stdin[0], stdout[1], stderr[1]), (stdin[1], stdout[0], stderr[0])
         try:
-            streams = (theirs[0] if request.stdin else subprocess.DEVNULL, theirs[1], theirs[2])
+            errors = theirs[1] if request.merge_streams else theirs[2]
+            streams = (theirs[0] if request.stdin else subprocess.DEVNULL, theirs[1], errors)
             self.child = children.spawn(argv, surroundings, streams=streams)
         except BaseException:
             for fd in ours:

@@ -14,6 +14,7 @@ from aiohttp import web
 from rock.wire.messages import RockletExit
 from rocklet.config import Settings
 from rocklet.dialects.native import NativeDialect
+from rocklet.dialects.swerex import PREFIX, SwerexDialect
 from rocklet.engine import Engine
 from rocklet.tunnels.entrance import Tunnels
 from rocklet.tunnels.forwarding import Forwarding, open_session
@@ -50,9 +51,15 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
     port: int = listener.getsockname()[1]
     async with open_session() as session, asyncio.TaskGroup() as tasks:
         engine = Engine(msgspec.structs.replace(settings, port=port), tasks, adopt_orphans=adopt_orphans)
-        dialect = NativeDialect(engine, Tunnels(engine, Forwarding(session)), settings.token_sha256)
+        native = NativeDialect(engine, Tunnels(engine, Forwarding(session)), settings.token_sha256)
+        swerex = SwerexDialect(engine, settings.token_sha256)
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            is_swerex = settings.dialect == "swerex" or request.path.startswith(f"{PREFIX}/")
+            return await (swerex if is_swerex else native).handle(request)
+
         # handler_cancellation: a caller that goes away is seen at once, and what it had asked for is ended.
-        server = web.Server(dialect.handle, handler_cancellation=True, access_log=None)
+        server = web.Server(handle, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_GRACE)
         try:
             await runner.setup()

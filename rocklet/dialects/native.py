@@ -7,19 +7,18 @@ import hashlib
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from aiohttp import ClientPayloadError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 
 from rock.wire import codec
-from rock.wire.errors import InternalError, InvalidRequest, RockException, RouteNotFound, TooLarge, to_body
+from rock.wire.errors import InternalError, RockException, RouteNotFound, to_body
 from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, SHA256_HEADER, Operation
 from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rocklet.actions import Call, Reply
 from rocklet.auth import check_token
+from rocklet.dialects.body import invalid_header, read_chunks, read_json_body
 from rocklet.engine import Engine
 from rocklet.files import Stream
 from rocklet.tunnels.entrance import Tunnels, find_tunnel
@@ -28,7 +27,6 @@ __all__ = ["NativeDialect"]
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT = 96 * 2**20  # bytes of a JSON body: 64 MiB of text, and what JSON adds to it
 _JSON = "application/json"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _ROUTES: dict[tuple[str, str], Operation[Any, Any]] = {
@@ -52,7 +50,7 @@ class NativeDialect:
         try:
             operation = self._route(request)
             if given is not None and given != request_id:
-                raise _invalid_header(REQUEST_ID_HEADER, given, "1 to 128 printable characters")
+                raise invalid_header(REQUEST_ID_HEADER, given, "1 to 128 printable characters")
             if operation is None:
                 return await self._tunnels.serve(request, request_id)
             if operation.carries == "upload":
@@ -63,7 +61,7 @@ class NativeDialect:
         except RockException as error:
             reply = _to_reply(error, request_id)
         except web.HTTPException as error:  # aiohttp's own, of a WebSocket that is none
-            reply = _to_reply(_invalid_header("Upgrade", str(error.text), "a WebSocket's handshake"), request_id)
+            reply = _to_reply(invalid_header("Upgrade", str(error.text), "a WebSocket's handshake"), request_id)
         except ConnectionError:  # the caller is gone, and aiohttp knows
             raise
         except Exception as fault:  # noqa: BLE001 - the outermost edge: nobody else would tell the caller
@@ -92,7 +90,7 @@ class NativeDialect:
         self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str, *, is_named: bool
     ) -> Reply:
         """Serve an operation whose request and result are messages."""
-        body = b"" if operation.carries == "query" else await _read_json_body(request)
+        body = b"" if operation.carries == "query" else await read_json_body(request)
         if operation.carries == "query":
             message = codec.decode_query(operation.request, request.query.items())
         else:
@@ -123,7 +121,7 @@ class NativeDialect:
         asked = codec.decode_query(operation.request, request.query.items())
         with self._engine.counting(operation):
             upload = getattr(self._engine, operation.name)
-            facts = await upload(asked, Call(request_id), _read_chunks(request))
+            facts = await upload(asked, Call(request_id), read_chunks(request))
         return _to_response(Reply(status=200, body=codec.encode(facts)), request_id)
 
     async def _download(
@@ -148,53 +146,6 @@ class NativeDialect:
                 return response
             finally:
                 download.close()
-
-
-async def _read_json_body(request: web.BaseRequest) -> bytes:
-    """The body of a JSON request.
-
-    A body needs the JSON content type: a web page of a stranger cannot send that without being asked first.
-    """
-    if request.can_read_body and request.content_type != _JSON:
-        raise _invalid_header("Content-Type", request.headers.get("Content-Type", ""), _JSON)
-    if (request.content_length or 0) > BODY_LIMIT:
-        raise _too_large()
-    chunks, size = [], 0
-    async for chunk in _read_chunks(request):
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            raise _too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-async def _read_chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
-    """The body, as it comes."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    try:
-        async for chunk in request.content.iter_any():
-            yield chunk
-    except ConnectionError:
-        raise
-    except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:
-        raise InvalidRequest(
-            f"the body is broken: {error}; send it again",
-            details={"field": "$", "value": "", "expected": "a body as its headers say"},
-        ) from error
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"the body is larger than {BODY_LIMIT} bytes; upload large files", details={"limit": BODY_LIMIT})
-
-
-def _invalid_header(name: str, value: str, expected: str) -> InvalidRequest:
-    value = ascii(value[:80])
-    return InvalidRequest(
-        f"the header {name} is {value}; it must be {expected}",
-        details={"field": name, "value": value, "expected": expected},
-    )
 
 
 def _explain(fault: Exception, request_id: str) -> InternalError:

@@ -16,7 +16,7 @@ from rock.wire.messages import InterruptRequest, Observation, RunRequest, Sessio
 from rocklet.actions import Call
 from rocklet.memory import OOM_REASON, OomCounter
 from rocklet.processes import Children
-from rocklet.sessions.output import Output
+from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.shell import Shell
 from rocklet.sessions.turns import Turns
 from rocklet.surroundings import Surroundings
@@ -194,10 +194,11 @@ class BashSession:
             observer.note_restart("its shell had ended since the last command")
         shell = self._shell
         assert shell is not None
+        expectation = Expectation(request.expect, are_patterns=request.expect_patterns) if request.expect else None
         if not shell.is_busy:
-            shell.begin(request.command, limit=request.max_output_bytes, expect=request.expect)
+            shell.begin(request.command, limit=request.max_output_bytes, expectation=expectation)
         elif request.interactive or request.interactive_quit:
-            shell.type(request.command, limit=request.max_output_bytes, expect=request.expect)
+            shell.type(request.command, limit=request.max_output_bytes, expectation=expectation)
         else:
             raise SessionBusy(
                 f"a program is in the foreground of session {self.name!r}; talk to it with interactive, or interrupt it"
@@ -298,7 +299,7 @@ class BashSession:
         return await printed.text()
 
     async def _run_quietly(self, shell: Shell, command: str) -> None:
-        shell.begin(command, limit=_STARTUP_OUTPUT, expect=[])
+        shell.begin(command, limit=_STARTUP_OUTPUT)
         await asyncio.wait((shell.finished, shell.ended), return_when=asyncio.FIRST_COMPLETED)
         if shell.ended.done():
             shell.release()

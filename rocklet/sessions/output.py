@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
 from collections.abc import Sequence
+
+from rock.wire.errors import InvalidRequest
 
 __all__ = ["Expectation", "Output", "to_text"]
 
 
+_MATCH_SPAN = 4096  # bytes that a match of a regular expression may span
 _PIECE = 2**16  # bytes that are decoded at once: some milliseconds if none of them is text
 
 
@@ -87,20 +91,38 @@ class Output:
 
 
 class Expectation:
-    """A watch for the first of several texts in a stream, each byte of which is looked at once."""
+    """A watch for the first of several texts, or regular expressions, in a stream.
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = [(text.encode("utf-8", "surrogatepass"), text) for text in texts]
-        self._overlap = max(len(data) for data, _ in self._texts) - 1
+    Each byte is looked at once for texts; for expressions again as long as a match may reach back to it.
+    Raises InvalidRequest: an expression is none.
+    """
+
+    def __init__(self, texts: Sequence[str], *, are_patterns: bool = False) -> None:
+        self._patterns = [(_compile(text if are_patterns else re.escape(text)), text) for text in texts]
+        self._overlap = _MATCH_SPAN if are_patterns else max(len(_encode(text)) for text in texts) - 1
         self._before = b""
         self.seen: str | None = None
 
     def feed(self, data: bytes) -> int | None:
         """Look at what came next: how much of it belongs to the match and what is before it, or None."""
         window = self._before + data
-        found = [(at + len(each), text) for each, text in self._texts if (at := window.find(each)) >= 0]
+        found = [(match.end(), text) for pattern, text in self._patterns if (match := pattern.search(window))]
         if found:
             end, self.seen = min(found)
             return end - len(self._before)
         self._before = window[-self._overlap :] if self._overlap else b""
         return None
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _compile(pattern: str) -> re.Pattern[bytes]:
+    try:
+        return re.compile(_encode(pattern), re.DOTALL)
+    except re.error as error:
+        raise InvalidRequest(
+            f"expect has {pattern!r}, which is no regular expression: {error}; mend it, or leave expect_patterns out",
+            details={"field": "expect", "value": pattern, "expected": "regular expressions"},
+        ) from error

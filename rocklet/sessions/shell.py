@@ -150,7 +150,7 @@ class Shell:
         """Whether a command runs, be it a program that waits for more input."""
         return not self.finished.done()
 
-    def begin(self, command: str, *, limit: int, expect: list[str]) -> None:
+    def begin(self, command: str, *, limit: int, expectation: Expectation | None = None) -> None:
         """Run a command.  What background jobs printed since the last one stands first in its output."""
         status = self.finished.result()
         self.finished = asyncio.get_running_loop().create_future()
@@ -158,14 +158,14 @@ class Shell:
         self._nonce = secrets.token_hex(16)
         waiting, self.output = self.output, Output(limit)
         waiting.pour_into(self.output)
-        self._expect(expect)
+        self._expect(expectation)
         self._channel_out.send(frame_command(self.flavor, command, self._nonce, status))
 
-    def type(self, text: str, *, limit: int, expect: list[str]) -> None:
+    def type(self, text: str, *, limit: int, expectation: Expectation | None = None) -> None:
         """Press the keys of a text and Enter.  What is expected may have been printed before."""
         waiting, self.output = self.output, Output(limit)
-        self._expect(expect)
-        if expect:
+        self._expect(expectation)
+        if expectation is not None:
             self._on_output(waiting.data)
         else:
             waiting.pour_into(self.output)
@@ -188,7 +188,7 @@ class Shell:
     def take_expected(self) -> tuple[Output, str]:
         """What was printed up to an expected text, and that text; the rest is left for the next call."""
         output, seen = self.expected.result(), self.seen
-        self._expect([])
+        self._expect(None)
         return output, seen
 
     async def settle(self) -> bool:
@@ -295,8 +295,8 @@ class Shell:
                 if pid != self.pid:
                     signal_process(pid, number)
 
-    def _expect(self, texts: list[str]) -> None:
-        self._expectation = Expectation(texts) if texts else None
+    def _expect(self, expectation: Expectation | None) -> None:
+        self._expectation = expectation
         self.expected = asyncio.get_running_loop().create_future()
 
     def _on_output(self, data: bytes) -> None:

@@ -336,7 +336,9 @@ class RunRequest(_Request, frozen=True, kw_only=True):
     interactive: bool = False
     """Start a program that talks back, or type the command into the one that runs."""
     expect: Annotated[list[Text], Meta(max_length=64)] = []
-    """Literal texts; the call returns as soon as one is printed."""
+    """Texts; the call returns as soon as one is printed."""
+    expect_patterns: bool = False
+    """Whether `expect` has regular expressions (Python's `re`, on bytes) instead; a match spans at most 4 KiB."""
     interactive_quit: bool = False
     """The command makes the program in the foreground end."""
     max_output_bytes: OutputLimit = DEFAULT_OUTPUT_LIMIT
@@ -389,6 +391,10 @@ class ExecuteRequest(_Request, frozen=True, kw_only=True):
     cwd: Path | None = None
     env: dict[EnvName, EnvValue] = {}
     """Added to the sandbox's environment."""
+    inherit_env: bool = True
+    """False: `env` is all of the program's environment, without even a PATH."""
+    merge_streams: bool = False
+    """Whether stderr goes where stdout goes, in the order of printing."""
     stdin: Annotated[str, Meta(max_length=64 * 2**20)] = ""
     timeout: Seconds | None = None
     """The process group is killed when it ends; None: no limit."""

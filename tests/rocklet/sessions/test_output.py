@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rock.wire.errors import InvalidRequest
 from rocklet.sessions.output import Expectation, Output, to_text
 
 
@@ -57,3 +61,21 @@ def test_the_first_expected_text_is_found_however_the_stream_is_cut(stream: str,
             break
     assert found == (min(ends) if ends else None)
     assert (watch.seen is None) == (not ends)
+
+
+@given(st.text("ab>", max_size=40), st.integers(1, 7))
+def test_the_first_match_is_found_however_the_stream_is_cut(stream: str, step: int) -> None:
+    found = re.search("a+>", stream)
+    watch, end = Expectation(["a+>", "c"], are_patterns=True), None
+    for start in range(0, len(stream), step):
+        seen = watch.feed(stream.encode()[start : start + step])
+        if seen is not None:
+            end = start + seen
+            break
+    assert end == (found.end() if found else None)
+    assert watch.seen == ("a+>" if found else None)
+
+
+def test_what_is_no_expression_names_itself() -> None:
+    with pytest.raises(InvalidRequest, match="no regular expression"):
+        Expectation(["("], are_patterns=True)

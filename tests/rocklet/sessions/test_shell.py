@@ -29,7 +29,7 @@ async def shell() -> AsyncIterator[Shell]:
 
 
 async def run(shell: Shell, command: str) -> tuple[str, int]:
-    shell.begin(command, limit=_LIMIT, expect=[])
+    shell.begin(command, limit=_LIMIT)
     async with asyncio.timeout(10):
         exit_code = await shell.finished
         assert await shell.settle()
@@ -70,7 +70,7 @@ async def test_a_command_that_is_aborted_still_tells_its_status(shell: Shell) ->
 async def test_stopping_ends_a_command_fifty_times_in_a_row_and_the_next_one_answers(shell: Shell) -> None:
     await run(shell, "")
     for n in range(50):
-        shell.begin("sleep 300; echo unreached", limit=_LIMIT, expect=[])
+        shell.begin("sleep 300; echo unreached", limit=_LIMIT)
         await shell.stop(0.2)
         shell.take_output()
         assert (await run(shell, f"echo {n}"))[1] == 0
@@ -79,7 +79,7 @@ async def test_stopping_ends_a_command_fifty_times_in_a_row_and_the_next_one_ans
 
 async def test_a_shell_that_ended_leaves_its_last_words(shell: Shell) -> None:
     await run(shell, "")
-    shell.begin("echo last; exec true", limit=_LIMIT, expect=[])
+    shell.begin("echo last; exec true", limit=_LIMIT)
     assert await shell.ended == 0
     shell.release()
     assert await shell.take_output().text() == "last\n"

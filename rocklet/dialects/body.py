@@ -1,0 +1,63 @@
+"""The body of a request, read with care: its type, its length and its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from rock.wire.errors import InvalidRequest, TooLarge
+
+__all__ = ["invalid_header", "read_chunks", "read_json_body"]
+
+_BODY_LIMIT = 96 * 2**20  # bytes of a JSON body: 64 MiB of text, and what JSON adds to it
+_JSON = "application/json"
+
+
+async def read_json_body(request: web.BaseRequest) -> bytes:
+    """The body of a JSON request.
+
+    A body needs the JSON content type: a web page of a stranger cannot send that without being asked first.
+    """
+    if request.can_read_body and request.content_type != _JSON:
+        raise invalid_header("Content-Type", request.headers.get("Content-Type", ""), _JSON)
+    if (request.content_length or 0) > _BODY_LIMIT:
+        raise _too_large()
+    chunks, size = [], 0
+    async for chunk in read_chunks(request):
+        size += len(chunk)
+        if size > _BODY_LIMIT:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def read_chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The body, as it comes."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    try:
+        async for chunk in request.content.iter_any():
+            yield chunk
+    except ConnectionError:
+        raise
+    except (HttpProcessingError, ClientPayloadError, web.RequestPayloadError) as error:
+        raise InvalidRequest(
+            f"the body is broken: {error}; send it again",
+            details={"field": "$", "value": "", "expected": "a body as its headers say"},
+        ) from error
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {_BODY_LIMIT} bytes; upload large files", details={"limit": _BODY_LIMIT})
+
+
+def invalid_header(name: str, value: str, expected: str) -> InvalidRequest:
+    """The error for a header that does not say what it must."""
+    value = ascii(value[:80])
+    return InvalidRequest(
+        f"the header {name} is {value}; it must be {expected}",
+        details={"field": name, "value": value, "expected": expected},
+    )
