@@ -32,6 +32,7 @@ from rock_nomad.gateway.readiness import Readiness
 from rock_nomad.gateway.renderer import Renderer
 from rock_nomad.gateway.resolver import Resolver
 from rock_nomad.gateway.rocklets import Rocklets, open_session
+from rock_nomad.gateway.roles import Gate
 from rock_nomad.gateway.server import Handlers, add_routes, add_tunnels, create_server
 from rock_nomad.gateway.tunnels import Tunnels
 from rock_nomad.gateway.watcher import Watcher
@@ -111,18 +112,21 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
         lifecycle = Lifecycle(nomad, renderer, observer, Readiness(consul, locator, rocklets), watcher)
         preview = Preview(nomad, consul, renderer, profile)
         app = create_server(DIALECTS, authenticator, is_open=config.open)
-        resolver = Resolver(locator, observer)
+        resolver, gate = Resolver(locator, observer), Gate(config.role, config.elsewhere)
         add_routes(
             app,
             DIALECTS,
             _handlers(lifecycle, Listing(nomad, profile), preview),
             {"read_log": Logs(nomad, observer, watcher).read},
             Proxy(session, rocklets, resolver),
+            gate=gate,
         )
         tunnels = Tunnels(session, resolver)
-        add_tunnels(app, tunnels)
-        add_rock_ports(app, tunnels)
-        async with _on_duty(watcher.run(), sweep.run()):
+        add_tunnels(app, tunnels, gate)
+        add_rock_ports(app, tunnels, gate)
+        # Who only reads waits for no sandbox to start and ends none.
+        duties = () if config.role == "read" else (watcher.run(), sweep.run())
+        async with _on_duty(*duties):
             yield app
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "ConsulConfig",
     "GatewayConfig",
     "NomadConfig",
+    "Role",
     "bare_environment",
     "cache_folder",
     "environment_with",
@@ -40,6 +41,7 @@ __all__ = [
 _GIB = 2**30
 _COMMAND_LINE = Path("command line")  # what errors name where there is no file
 
+Role = Literal["all", "write", "read"]
 Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -143,6 +145,10 @@ class GatewayConfig(ClusterConfig):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    role: Role = "all"
+    """What it serves: the write path makes, ends and lists sandboxes, the read path reaches into them."""
+    elsewhere: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = None
+    """Where gateways of the other role are; whoever asks the wrong one is told."""
     open: bool = False
     """Serve without keys; loopback only."""
     keys_file: Path

@@ -175,11 +175,15 @@ async def start_gateway(
     cluster: Cluster,
     *,
     keep: bool = False,
+    settings: Mapping[str, Any] | None = None,
     **profile: Any,  # noqa: ANN401 - YAML's values
 ) -> AsyncIterator[Gateway]:
-    """A gateway in this process; its sandboxes end with the block, unless it is to `keep` them."""
+    """A gateway in this process; its sandboxes end with the block, unless it is to `keep` them.
+
+    `settings` are laid over its configuration, and `profile` over the profile in it.
+    """
     with tempfile.TemporaryDirectory(prefix="rock-gateway-") as folder:
-        config = load_gateway_config(write_config(Path(folder), cluster, **profile))
+        config = load_gateway_config(write_config(Path(folder), cluster, **profile), settings)
         async with serve_gateway(config) as url, _client() as session:
             gateway = Gateway(url, "key-a", session)
             try:

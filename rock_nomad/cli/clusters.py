@@ -96,11 +96,13 @@ async def gateway(
     consul: Annotated[str | None, typer.Option(metavar="URL", help="A Consul agent.")] = None,
     keys: _Keys = None,
     secret_file: _Secret = None,
+    role: Annotated[str | None, typer.Option(help="all, or write or read: one of the two paths alone.")] = None,
 ) -> None:
     """Serve sandboxes on a Nomad and a Consul; any number of replicas may run side by side."""
     from rock_nomad.app import run_gateway  # likewise
 
-    options = {"host": host, "port": port, "keys_file": _absolute(keys), "secret_file": _absolute(secret_file)}
+    files = {"keys_file": _absolute(keys), "secret_file": _absolute(secret_file)}
+    options = {"host": host, "port": port, "role": role, **files}
     agents = {"nomad": {"url": nomad} if nomad else None, "consul": {"url": consul} if consul else None}
     settings = {name: value for name, value in {**options, **agents}.items() if value is not None}
     told = load_gateway_config(config, settings)

@@ -27,6 +27,7 @@ from rock_nomad.gateway.middleware import (
     type_errors,
 )
 from rock_nomad.gateway.proxy import Proxy
+from rock_nomad.gateway.roles import Gate, duty_of
 from rock_nomad.gateway.tunnels import Target, Tunnels
 from rock_nomad.names import check_sandbox_id
 
@@ -54,10 +55,16 @@ def create_server(dialects: Sequence[Dialect], authenticator: Authenticator, *, 
     return app
 
 
-def add_routes(
-    app: web.Application, dialects: Sequence[Dialect], handlers: Handlers, streams: Streams, proxy: Proxy
+def add_routes(  # noqa: PLR0913 - each a part of its own
+    app: web.Application,
+    dialects: Sequence[Dialect],
+    handlers: Handlers,
+    streams: Streams,
+    proxy: Proxy,
+    *,
+    gate: Gate,
 ) -> None:
-    """Put every operation of every dialect at its place."""
+    """Put every operation of every dialect at its place, behind the gate."""
     served_here = {name for name, operation in OPERATIONS.items() if operation.served_by == "gateway"}
     if {*handlers, *streams} != served_here:
         raise ValueError(f"handlers and operations differ in {sorted({*handlers, *streams} ^ served_here)}")
@@ -65,18 +72,18 @@ def add_routes(
     for dialect in dialects:
         for route in dialect.routes():
             if isinstance(route, Endpoint):
-                handler = _answer(route, perform)
+                duty, handler = route.duty, _answer(route, perform)
             elif route.operation.served_by == "rocklet":
-                handler = _relay(route.operation, proxy)
+                duty, handler = duty_of(route.operation), _relay(route.operation, proxy)
             elif route.operation.carries == "download":
-                handler = _stream(route, streams)
+                duty, handler = duty_of(route.operation), _stream(route, streams)
             else:
-                handler = _serve(route, handlers)
-            app.router.add_route(route.method, route.path, handler)
+                duty, handler = duty_of(route.operation), _serve(route, handlers)
+            app.router.add_route(route.method, route.path, gate.guard(duty, handler))
 
 
-def add_tunnels(app: web.Application, tunnels: Tunnels) -> None:
-    """Put every tunnel at its place."""
+def add_tunnels(app: web.Application, tunnels: Tunnels, gate: Gate) -> None:
+    """Put every tunnel at its place, behind the gate."""
 
     async def relay(request: web.Request) -> web.StreamResponse:
         _, _, _, sandbox, rest = request.rel_url.raw_path.split("/", 4)  # as the client has encoded it
@@ -90,7 +97,7 @@ def add_tunnels(app: web.Application, tunnels: Tunnels) -> None:
         return await tunnels.relay(request, target)
 
     for tunnel in TUNNELS.values():
-        app.router.add_route("*", tunnel.gateway_path.replace("{path}", "{path:.*}"), relay)
+        app.router.add_route("*", tunnel.gateway_path.replace("{path}", "{path:.*}"), gate.guard("read", relay))
 
 
 def _performer(handlers: Handlers, proxy: Proxy) -> Perform:

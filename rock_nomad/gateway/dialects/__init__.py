@@ -17,6 +17,7 @@ from aiohttp import web
 from rock.wire.errors import RockException
 from rock.wire.operations import Operation
 from rock_nomad.gateway.body import Body
+from rock_nomad.gateway.roles import Duty
 
 __all__ = ["Codec", "Dialect", "Endpoint", "Perform", "Route", "dialect_of", "merge_slashes"]
 
@@ -68,6 +69,7 @@ class Endpoint:
 
     method: str
     path: str
+    duty: Duty
     answer: Callable[[web.Request, Perform], Awaitable[web.StreamResponse]]
 
 

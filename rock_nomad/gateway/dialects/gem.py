@@ -91,11 +91,11 @@ class Gem:
     def routes(self) -> Iterable[Endpoint]:
         """The five calls."""
         return [
-            Endpoint("POST", f"{_PREFIX}/make", self._make),
-            Endpoint("POST", f"{_PREFIX}/reset", self._reset),
-            Endpoint("POST", f"{_PREFIX}/step", self._step),
-            Endpoint("POST", f"{_PREFIX}/close", self._close),
-            Endpoint("POST", f"{_PREFIX}/list", self._list),
+            Endpoint("POST", f"{_PREFIX}/make", "write", self._make),
+            Endpoint("POST", f"{_PREFIX}/reset", "read", self._reset),
+            Endpoint("POST", f"{_PREFIX}/step", "read", self._step),
+            Endpoint("POST", f"{_PREFIX}/close", "write", self._close),
+            Endpoint("POST", f"{_PREFIX}/list", "read", self._list),
         ]
 
     def encode_error(self, error: RockException, status: int, request_id: str) -> web.Response:

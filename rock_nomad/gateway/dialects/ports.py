@@ -13,6 +13,7 @@ from aiohttp import web
 from rock.wire.errors import Forbidden, PortClosed, RockException, SandboxEnded, SandboxNotFound
 from rock.wire.operations import PREFIX
 from rock_nomad.gateway.calls import current_caller
+from rock_nomad.gateway.roles import Gate
 from rock_nomad.gateway.tunnels import Refused, Target, Tunnels, offered_protocols
 from rock_nomad.gateway.websockets import accept, is_websocket, join
 from rock_nomad.names import check_sandbox_id
@@ -33,14 +34,15 @@ class BadPort(Exception):
     """A port that is not forwarded to; the message is ROCK's."""
 
 
-def add_rock_ports(app: web.Application, tunnels: Tunnels) -> None:
+def add_rock_ports(app: web.Application, tunnels: Tunnels, gate: Gate) -> None:
     """Put ROCK's ways to ports at their places."""
     ports = _RockPorts(tunnels)
     for root in _ROOTS:
-        for name, handler in (("proxy", ports.proxy), ("vnc", ports.vnc)):
+        for name, serve in (("proxy", ports.proxy), ("vnc", ports.vnc)):
+            handler = gate.guard("read", serve)
             app.router.add_route("*", f"{root}/sandboxes/{{sandbox_id}}/{name}", handler)
             app.router.add_route("*", f"{root}/sandboxes/{{sandbox_id}}/{name}/{{path:.*}}", handler)
-        app.router.add_get(f"{root}/sandboxes/{{sandbox_id}}/portforward", ports.portforward)
+        app.router.add_get(f"{root}/sandboxes/{{sandbox_id}}/portforward", gate.guard("read", ports.portforward))
 
 
 def choose_port(path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> tuple[int, str, str]:

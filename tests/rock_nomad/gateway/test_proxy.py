@@ -20,6 +20,7 @@ from rock_nomad.gateway.auth import OpenDoor
 from rock_nomad.gateway.dialects.native import Native
 from rock_nomad.gateway.proxy import Proxy
 from rock_nomad.gateway.rocklets import Rocklets, open_session
+from rock_nomad.gateway.roles import Gate
 from rock_nomad.gateway.server import add_routes, create_server
 from tests.gateways import Gateway
 
@@ -79,7 +80,7 @@ async def _gateway(*urls: str) -> AsyncIterator[Gateway]:
         app = create_server([Native()], OpenDoor(), is_open=True)
         handlers = {name: _not_here for name, op in OPERATIONS.items() if op.served_by == "gateway"}
         del handlers["read_log"]
-        add_routes(app, [Native()], handlers, {"read_log": _no_stream}, proxy)
+        add_routes(app, [Native()], handlers, {"read_log": _no_stream}, proxy, gate=Gate())
         async with _serve(app) as url, aiohttp.ClientSession() as client:
             yield Gateway(url, "k", client)
 

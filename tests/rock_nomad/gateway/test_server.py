@@ -15,6 +15,7 @@ from rock.wire.operations import CREATE_SANDBOX, CREATE_SESSION, OPERATIONS, RUN
 from rock_nomad.gateway.auth import OpenDoor
 from rock_nomad.gateway.dialects.native import Native
 from rock_nomad.gateway.middleware import MAX_BODY
+from rock_nomad.gateway.roles import Gate
 from rock_nomad.gateway.server import add_routes, create_server
 from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway
@@ -29,7 +30,7 @@ _SETTINGS = settings(
 def test_a_gateway_that_could_not_serve_an_operation_does_not_start() -> None:
     app = create_server([Native()], OpenDoor(), is_open=True)
     with pytest.raises(ValueError, match="create_sandbox"):
-        add_routes(app, [Native()], {}, {}, None)  # type: ignore[arg-type]  # nothing is relayed
+        add_routes(app, [Native()], {}, {}, None, gate=Gate())  # type: ignore[arg-type]  # nothing is relayed
 
 
 @pytest.fixture

@@ -24,8 +24,10 @@ class Rock:
 
     def routes(self) -> Iterable[Endpoint]:
         """Every call, and what tells that the gateway lives."""
-        calls = [to_endpoint(call) for call in (*sandboxes.CALLS, *sessions.CALLS)]
-        return [*calls, Endpoint("GET", "/", _greet), Endpoint("GET", "/health", _tell_health)]
+        writes = [to_endpoint(call, "write") for call in sandboxes.CALLS]
+        reads = [to_endpoint(call, "read") for call in sessions.CALLS]
+        life = [Endpoint("GET", "/", "both", _greet), Endpoint("GET", "/health", "both", _tell_health)]
+        return [*writes, *reads, *life]
 
     def encode_error(self, error: RockException, status: int, request_id: str) -> web.Response:
         """What failed before or beside its call, in the envelope; HTTP 200 unless there is no such call at all."""

@@ -21,6 +21,7 @@ from rock_nomad.gateway.dialects import Endpoint, Perform
 from rock_nomad.gateway.dialects.rock.replies import Host, failed, succeeded
 from rock_nomad.gateway.dialects.rock.requests import SandboxRequest, translate
 from rock_nomad.gateway.heartbeat import answer_with_heartbeat
+from rock_nomad.gateway.roles import Duty
 
 __all__ = ["PREFIX", "Asked", "RockCall", "to_endpoint"]
 
@@ -66,7 +67,7 @@ class RockCall(Generic[_Req]):
     """Whether it may take longer than its client is silent for."""
 
 
-def to_endpoint(call: RockCall[Any]) -> Endpoint:
+def to_endpoint(call: RockCall[Any], duty: Duty) -> Endpoint:
     """A row as the server takes it."""
 
     async def answer(http: web.Request, perform: Perform) -> web.StreamResponse:
@@ -75,7 +76,7 @@ def to_endpoint(call: RockCall[Any]) -> Endpoint:
             return await answer_with_heartbeat(http, work)
         return web.Response(body=await work, content_type=_JSON)
 
-    return Endpoint(call.method, f"{PREFIX}{call.path}", answer)
+    return Endpoint(call.method, f"{PREFIX}{call.path}", duty, answer)
 
 
 def _work(call: RockCall[Any], http: web.Request, perform: Perform) -> Coroutine[Any, Any, bytes]:

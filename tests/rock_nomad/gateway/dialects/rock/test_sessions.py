@@ -194,7 +194,7 @@ async def _probe(error: RockException) -> bytes:
     call = next(each for each in CALLS if each.path == "/run_in_session")
     body = b'{"sandbox_id": "a", "command": "kill -0 17"}'
     request = make_mocked_request("POST", "/", headers={"Content-Type": "application/json"}, payload=_payload(body))
-    response = await to_endpoint(replace(call, is_long=False)).answer(request, perform)
+    response = await to_endpoint(replace(call, is_long=False), "read").answer(request, perform)
     assert isinstance(response, web.Response)
     assert isinstance(response.body, bytes)
     return response.body
