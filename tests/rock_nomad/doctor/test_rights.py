@@ -3,7 +3,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import SecretStr
 
+from rock.wire.errors import ClusterUnavailable
 from rock.wire.spec import Isolation
 from rock_nomad.config import ClusterProfile, NomadConfig
 from rock_nomad.consul import Consul
@@ -96,3 +98,29 @@ def test_the_policies_are_for_the_profile() -> None:
     assert 'namespace "rl-team"' in policy
     assert 'host_volume "rocklet-1-4"' in policy
     assert 'service_prefix "rocklet-"' in consul_policy()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ACLs")
+async def test_a_token_of_fewer_rights_is_told_which_it_lacks(cluster: Cluster) -> None:
+    rules = {"Name": "listing", "Rules": 'namespace "default" { capabilities = ["list-jobs", "register-job"] }'}
+    assert cluster.nomad("PUT", "/v1/acl/policy/listing", rules).status == 200
+    token = cluster.nomad("PUT", "/v1/acl/token", {"Type": "client", "Policies": ["listing"]}).data["SecretID"]
+    config = cluster.nomad_config().model_copy(update={"token": SecretStr(token)})
+    async with Nomad(config) as nomad:
+        missing = (await try_nomad(nomad, PROFILE)).missing
+    rest = ["read-job", "plan-job", "deregister-job", "purge-job", "host_volume rocklet read"]
+    assert missing == ["agent read", "node read", *rest]
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ACLs")
+async def test_a_consul_token_that_would_see_empty_lists_is_told_so(cluster: Cluster) -> None:
+    token = cluster.consul("PUT", "/v1/acl/token", {"Policies": []}).data["SecretID"]
+    config = cluster.consul_config()
+    async with Consul(config.model_copy(update={"token": SecretStr(token)})) as consul:
+        assert await consul.find_rocklet("rocklet-any") is None
+        assert (await try_consul(consul)).missing == ["agent read", "node read", "service rocklet- read"]
+    async with Consul(config.model_copy(update={"token": SecretStr("11111111-2222-3333-4444-555555555555")})) as consul:
+        with pytest.raises(ClusterUnavailable, match="ACL not found"):
+            await try_consul(consul)
