@@ -20,6 +20,7 @@ from rock.wire.operations import (
     LIST_SESSIONS,
     OPERATIONS,
     PLAN_SANDBOX,
+    READ_LOG,
     RENDER_JOB,
     RESOLVE_ROCKLET,
     STOP_SANDBOX,
@@ -31,7 +32,7 @@ from rock_nomad.gateway.roles import Duty, Gate, duty_of
 from tests.cluster import Cluster
 from tests.gateways import Gateway, serve_in, start_gateway
 
-WRITES = [CREATE_SANDBOX, GET_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX, DELETE_SANDBOX, RENDER_JOB, PLAN_SANDBOX]
+WRITES = [CREATE_SANDBOX, GET_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX, DELETE_SANDBOX, READ_LOG, RENDER_JOB, PLAN_SANDBOX]
 
 
 def test_every_operation_is_one_paths_or_both() -> None:
