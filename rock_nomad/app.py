@@ -106,9 +106,9 @@ async def open_gateway(config: GatewayConfig) -> AsyncIterator[web.Application]:
     ):
         renderer, rocklets = Renderer(profile, base, tokens), Rocklets(session)
         locator = Locator(consul, tokens, AddressBook(), cluster=profile.name)
-        observer = Observer(nomad, locator, rocklets, profile)
-        sweep = Sweep(nomad, profile, observer.answers)
-        watcher = Watcher(nomad, sweep.attend)
+        watcher = Watcher(nomad)
+        observer = Observer(nomad, locator, rocklets, watcher, profile)
+        sweep = Sweep(nomad, profile, observer.answers, watcher.replaced)
         lifecycle = Lifecycle(nomad, renderer, observer, Readiness(consul, locator, rocklets), watcher)
         preview = Preview(nomad, consul, renderer, profile)
         app = create_server(DIALECTS, authenticator, is_open=config.open)

@@ -23,7 +23,7 @@ from rock_nomad.nomad import Nomad
 from rock_nomad.records import Row, integer, mapping, text
 from rock_nomad.snapshot import Snapshot, add_evaluations, is_ours, take_snapshot
 
-__all__ = ["Cause", "Overdue", "Sweep", "overdue"]
+__all__ = ["Answers", "Cause", "Overdue", "Sweep", "overdue"]
 
 LOOK_BACK = 60.0  # seconds; ends older than that were said by a replica that lived then
 AT_ONCE = 16  # deregistrations
@@ -85,17 +85,15 @@ def _cause(job: Row, allocations: Sequence[Row], now: float, profile: ClusterPro
 class Sweep:
     """Looks over every sandbox of the cluster once in a while."""
 
-    def __init__(self, nomad: Nomad, profile: ClusterProfile, answers: Answers) -> None:
-        self._nomad, self._profile, self._answers = nomad, profile, answers
+    def __init__(
+        self, nomad: Nomad, profile: ClusterProfile, answers: Answers, replaced: asyncio.Queue[str]
+    ) -> None:
+        """`replaced` brings the jobs of which Nomad starts another allocation in the stead of one."""
+        self._nomad, self._profile, self._answers, self._replaced = nomad, profile, answers, replaced
         self._ended: set[str] | None = None
         self._cut_off: set[str] = set()
-        self._urgent: asyncio.Queue[str] = asyncio.Queue()
         self.ends: Counter[str] = Counter()
         """How many ended for which reason, since this replica started."""
-
-    def attend(self, job_id: str) -> None:
-        """Look at one sandbox without waiting for the next sweep."""
-        self._urgent.put_nowait(job_id)
 
     async def run(self) -> NoReturn:
         """Sweep for ever."""
@@ -105,7 +103,7 @@ class Sweep:
 
     async def _attend_for_ever(self) -> NoReturn:
         while True:
-            job_id = await self._urgent.get()
+            job_id = await self._replaced.get()
             try:
                 snapshot = await self._read(job_id)
             except RockException as error:

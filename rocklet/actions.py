@@ -83,12 +83,14 @@ class Actions:
         self._done: OrderedDict[str, _Done] = OrderedDict()  # oldest first, as the next
         self._refused: OrderedDict[str, float] = OrderedDict()
         self._reply_bytes = 0
+        self._is_over = False
 
     async def run(self, request_id: str, fingerprint: bytes, perform: Perform, *, is_named: bool) -> Reply:
         """Perform a call; or join it while it runs, or replay it when it is done.
 
         If the caller has named it, a lost connection leaves it running for a while, to be joined again; else it ends.
-        Raises RequestIdReused, OutcomeUnknown (it ran, but its reply is not kept any more), Canceled (before it ran).
+        Raises RequestIdReused, OutcomeUnknown (it ran, but its reply is not kept any more), Canceled (before it ran);
+        ConnectionAbortedError: the sandbox ended under it, and the caller is to be cut off and to ask Nomad why.
         """
         self._forget_old()
         known = self._running.get(request_id) or self._done.get(request_id)
@@ -113,7 +115,8 @@ class Actions:
         return action is not None
 
     def cancel_all(self) -> None:
-        """Call off whatever runs."""
+        """Call off whatever runs, because the sandbox ends."""
+        self._is_over = True
         for action in self._running.values():
             action.call.cancel()
 
@@ -143,11 +146,15 @@ class Actions:
         if action.abandon is not None:
             action.abandon.cancel()
         try:
-            return await asyncio.shield(action.task)
+            reply = await asyncio.shield(action.task)
         finally:
             action.waiters -= 1
             if action.waiters == 0 and not action.task.done():
                 action.abandon = self._loop.call_later(grace, action.call.cancel)
+        if self._is_over and action.call.canceled.done():
+            # The reply says that it was canceled, as if its caller had wished so.
+            raise ConnectionAbortedError
+        return reply
 
     def _keep(self, action: _Action, reply: Reply) -> None:
         fits = len(reply.body) <= self._limits.reply_bytes

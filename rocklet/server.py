@@ -56,7 +56,12 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             is_swerex = settings.dialect == "swerex" or request.path.startswith(f"{PREFIX}/")
-            return await (swerex if is_swerex else native).handle(request)
+            try:
+                return await (swerex if is_swerex else native).handle(request)
+            except ConnectionAbortedError:
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response()  # which goes nowhere
 
         # handler_cancellation: a caller that goes away is seen at once, and what it had asked for is ended.
         server = web.Server(handle, handler_cancellation=True, access_log=None)

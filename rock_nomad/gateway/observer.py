@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.errors import not_found, why_not
 from rock_nomad.gateway.locator import Locator
 from rock_nomad.gateway.rocklets import Rocklets, RockletUnreachable, StaleAddress
+from rock_nomad.gateway.watcher import Watcher
 from rock_nomad.isolation import ISOLATIONS
 from rock_nomad.life import Life
 from rock_nomad.names import job_id
@@ -26,6 +28,7 @@ from rock_nomad.sweep import overdue
 __all__ = ["Observer", "Sighting"]
 
 PROBE_TIMEOUT = 1.0  # seconds
+LAST_WORD_WAIT = 5.0  # seconds for Nomad to say that a task has ended; some 300 ms, and what its commands take to end
 
 _LIVE = frozenset({"pending", "running", "unknown"})
 """Of allocations that may have a rocklet: one whose node is cut off from Nomad can still answer us."""
@@ -65,6 +68,12 @@ class Sighting:
         place = self.life.allocation
         return place is not None and place.client_status in _LIVE
 
+    @property
+    def seems_to_run(self) -> bool:
+        """Whether its rocklet should answer, as far as Nomad knows."""
+        place = self.life.allocation
+        return self.has_rocklet and not self.life.is_over and place is not None and place.client_status == "running"
+
     def alone(self, profile: ClusterProfile) -> Snapshot:
         """A snapshot of this sandbox and no other."""
         allocations = {text(self.job.get("ID")): self.allocations}
@@ -82,8 +91,11 @@ class Sighting:
 class Observer:
     """Looks at one sandbox at a time."""
 
-    def __init__(self, nomad: Nomad, locator: Locator, rocklets: Rocklets, profile: ClusterProfile) -> None:
-        self._nomad, self._locator, self._rocklets, self._profile = nomad, locator, rocklets, profile
+    def __init__(
+        self, nomad: Nomad, locator: Locator, rocklets: Rocklets, watcher: Watcher, profile: ClusterProfile
+    ) -> None:
+        self._nomad, self._locator, self._rocklets = nomad, locator, rocklets
+        self._watcher, self._profile = watcher, profile
 
     async def look(self, sandbox_id: str, *, tenant: str | None) -> Sighting:
         """What Nomad says of a tenant's sandbox; of anybody's in this cluster, if no tenant is named.
@@ -148,11 +160,20 @@ class Observer:
         return clocks is not None
 
     async def why_gone(self, tenant: str, sandbox_id: str) -> RockException:
-        """The error that says why a sandbox's rocklet cannot be talked to, by Nomad's word."""
-        try:
-            sighting = await self.look(sandbox_id, tenant=tenant)
-        except RockException as error:
-            return error
+        """The error that says why a sandbox's rocklet cannot be talked to, by Nomad's word.
+
+        Nomad hears later of a rocklet's end than whoever was talking to it, so one that seems to run is given a moment.
+        """
+        with self._watcher.subscribe(job_id(sandbox_id)) as news:
+            try:
+                sighting = await self.look(sandbox_id, tenant=tenant)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORD_WAIT):
+                        while sighting.seems_to_run:
+                            await news.changed()
+                            sighting = await self.look(sandbox_id, tenant=tenant)
+            except RockException as error:
+                return error
         return why_not(self._derive(sighting, is_answering=False))
 
     def _derive(

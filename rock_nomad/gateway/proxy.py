@@ -18,7 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from rock.wire.codec import decode, encode, encode_query
-from rock.wire.errors import ErrorBody, OutcomeUnknown, RockException, SandboxUnreachable, from_body
+from rock.wire.errors import ErrorBody, RockException, SandboxUnreachable, from_body, unanswered
 from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER, Operation
 from rock_nomad.gateway import headers
@@ -139,7 +139,7 @@ class Proxy:
             return await self._resolver.resolve(passage.tenant, passage.sandbox_id)
         except RockException as error:
             if passage.may_have_run:
-                raise _outcome_unknown(passage) from error
+                raise _unanswered(passage, error) from error
             raise
 
     async def _attempt(self, passage: _Passage[_T], endpoint: RockletEndpoint) -> _T | None:
@@ -188,7 +188,7 @@ class Proxy:
 
     async def _failure(self, passage: _Passage[_T]) -> RockException:
         if passage.may_have_run and not (passage.operation.idempotent and passage.can_be_sent_again):
-            return _outcome_unknown(passage)
+            return _unanswered(passage, await self._resolver.why_gone(passage.tenant, passage.sandbox_id))
         if not passage.can_be_sent_again:
             return SandboxUnreachable(
                 f"the rocklet of sandbox {passage.sandbox_id} was lost while a large body was sent; send it again",
@@ -197,12 +197,9 @@ class Proxy:
         return await self._resolver.why_gone(passage.tenant, passage.sandbox_id)
 
 
-def _outcome_unknown(passage: _Passage[_T]) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"the rocklet of sandbox {passage.sandbox_id} was lost after {passage.operation.name} was sent: it may or may "
-        "not have run; mask the episode",
-        details={"sandbox_id": passage.sandbox_id, "executed": "unknown"},
-    )
+def _unanswered(passage: _Passage[_T], why: RockException) -> RockException:
+    lost = f"the rocklet of sandbox {passage.sandbox_id} was lost after {passage.operation.name} was sent"
+    return unanswered(lost, why, {"sandbox_id": passage.sandbox_id})
 
 
 async def _read(operation: Operation[Any, _Res], reply: aiohttp.ClientResponse) -> _Res:

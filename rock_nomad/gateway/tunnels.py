@@ -16,7 +16,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from rock.wire.errors import OutcomeUnknown, SandboxUnreachable
+from rock.wire.errors import SandboxUnreachable, unanswered
 from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER
 from rock.wire.tunnels import PORT_HEADER, refusal_from_headers
@@ -143,11 +143,9 @@ class Tunnels:
                 log.info("sandbox %s is not at %s: %s", target.sandbox_id, endpoint.url, type(error).__name__)
                 self._resolver.forget(target.tenant, endpoint)
             except aiohttp.ClientError as error:
-                raise OutcomeUnknown(
-                    f"the rocklet of sandbox {target.sandbox_id} was lost after the request was sent: the server there "
-                    "may or may not have had it",
-                    details={"sandbox_id": target.sandbox_id, "executed": "unknown"},
-                ) from error
+                lost = f"the rocklet of sandbox {target.sandbox_id} was lost after the request was sent"
+                why = await self._resolver.why_gone(target.tenant, target.sandbox_id)
+                raise unanswered(lost, why, {"sandbox_id": target.sandbox_id}) from error
         raise await self._resolver.why_gone(target.tenant, target.sandbox_id)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -66,9 +66,10 @@ class News:
 class Watcher:
     """Reads Nomad's event stream once for all who wait."""
 
-    def __init__(self, nomad: Nomad, on_replaced: Callable[[str], None], *, pause: float = PAUSE) -> None:
-        """`on_replaced` is told each job of which Nomad starts another allocation in the stead of one."""
-        self._nomad, self._on_replaced, self._pause = nomad, on_replaced, pause
+    def __init__(self, nomad: Nomad, *, pause: float = PAUSE) -> None:
+        self._nomad, self._pause = nomad, pause
+        self.replaced: asyncio.Queue[str] = asyncio.Queue()
+        """Jobs, ours or not, of which Nomad starts another allocation in the stead of one."""
         self._waiters: dict[str, set[News]] = {}
         self._index = 0
 
@@ -117,7 +118,7 @@ class Watcher:
     def _pass_on(self, event: Event) -> None:
         job_id = job_of(event)
         if is_replacement(event):
-            self._on_replaced(job_id)
+            self.replaced.put_nowait(job_id)
         if job_id not in self._waiters:
             return
         changed = is_change(event)

@@ -44,7 +44,8 @@ class Terminal:
 
     def reset(self) -> None:
         """Undo what a command did to its modes."""
-        with contextlib.suppress(termios.error):  # its shell is gone; a new one gets a new terminal
+        # Its shell is gone, or its session closed; a new one gets a new terminal.
+        with contextlib.suppress(termios.error, ValueError):
             termios.tcsetattr(self._slave, termios.TCSANOW, self._attributes)
 
     def type(self, data: bytes) -> None:

@@ -21,13 +21,13 @@ from rock.wire.errors import (
     ClusterUnavailable,
     GatewayUnreachable,
     NotReady,
-    OutcomeUnknown,
     RockException,
     SandboxDied,
     SandboxEnded,
     SandboxNotFound,
     SandboxUnreachable,
     StartFailed,
+    unanswered,
 )
 from rock.wire.operations import CANCEL, IS_ALIVE, RESOLVE_ROCKLET, Operation
 
@@ -81,8 +81,8 @@ class Connection:
 
         A call that is cancelled ends its command in the sandbox before it raises.
 
-        Raises OutcomeUnknown: it may or may not have run; SandboxUnreachable, GatewayUnreachable: it has not; any
-        RockException that the rocklet or the gateway answers.
+        Raises OutcomeUnknown, or how the sandbox ended, with `executed: unknown`: it may or may not have run;
+        SandboxUnreachable, GatewayUnreachable: it has not; any RockException that the rocklet or the gateway answers.
         """
         call = self._call(operation, request)
         try:
@@ -132,14 +132,14 @@ class Connection:
             except RockException as error:
                 if not isinstance(error, _NOT_THE_ROCKLETS_WORD) or not _may_have_run(call, tried):
                     raise
-                raise _outcome_unknown(call, error) from error
+                raise _unanswered(call, error) from error
             else:
                 if route.is_direct:
                     HOSTS.learn(_host(route.url), is_reachable=True)
                 return answer
             log.debug("%s of sandbox %s: %s", call.operation.name, call.sandbox_id, failure)
         if _may_have_run(call, tried):
-            raise _outcome_unknown(call, failure) from failure
+            raise _unanswered(call, failure) from failure
         kind = GatewayUnreachable if tried[-1][0] is Way.GATEWAY else SandboxUnreachable
         raise as_httpx(kind(str(failure))) from failure
 
@@ -228,10 +228,6 @@ def _may_have_run(call: Call, tried: list[Attempt]) -> bool:
     return not call.operation.idempotent and any(outcome is Outcome.LOST for _, outcome in tried)
 
 
-def _outcome_unknown(call: Call, cause: Exception | None) -> RockException:
-    error = OutcomeUnknown(
-        f"{call.operation.name} was sent to sandbox {call.sandbox_id} and no answer came: {cause}",
-        reason=getattr(cause, "reason", None),
-        details={"executed": "unknown", "request_id": call.request_id},
-    )
-    return as_httpx(error)
+def _unanswered(call: Call, why: Exception | None) -> RockException:
+    sent = f"{call.operation.name} was sent to sandbox {call.sandbox_id} and no answer came"
+    return as_httpx(unanswered(sent, why, {"request_id": call.request_id}))

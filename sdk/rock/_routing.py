@@ -43,7 +43,7 @@ def next_way(direct: Direct, *, can_reach: bool, is_known: bool, tried: Sequence
 
     `is_known`: there is an address of the rocklet; `can_reach`: its host has been reached directly before.  Each kind
     of failure is answered once: a lost connection by sending again (the rocklet joins what is in flight), a stale
-    address by asking for the new one, all else by the gateway.
+    address by asking for the new one, or how the sandbox ended, all else by the gateway.
     """
     if direct == "never":
         return _at_gateway(tried)
@@ -56,7 +56,8 @@ def next_way(direct: Direct, *, can_reach: bool, is_known: bool, tried: Sequence
         return _at_gateway(tried) or _instead_of_gateway(is_known=is_known, tried=tried)
     if outcome is Outcome.LOST and [each for _, each in tried].count(outcome) == 1:
         return Way.DIRECT
-    if outcome in (Outcome.STALE, Outcome.REFUSED) and not _has_tried(tried, Way.RESOLVED):
+    must_be_there = direct == "always" and outcome is Outcome.LOST
+    if (must_be_there or outcome in (Outcome.STALE, Outcome.REFUSED)) and not _has_tried(tried, Way.RESOLVED):
         return Way.RESOLVED
     return None if direct == "always" else _at_gateway(tried)
 

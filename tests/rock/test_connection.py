@@ -21,8 +21,11 @@ from rock.wire.errors import (
     FileNotFound,
     GatewayUnreachable,
     OutcomeUnknown,
+    RockException,
     SandboxDied,
+    SandboxEnded,
     SandboxUnreachable,
+    StartFailed,
 )
 from rock.wire.operations import CANCEL, IS_ALIVE, READ_FILE, RESOLVE_ROCKLET, RUN_IN_SESSION
 from rock.wire.reasons import Reason
@@ -209,19 +212,30 @@ async def test_the_id_is_kept_when_the_gateway_takes_over(gateway: WireServer, r
     assert {seen.request_id for seen in rocklet.seen} == {gateway.asked(RUN_IN_SESSION)[0].request_id}
 
 
-@pytest.mark.parametrize("error", [SandboxDied("died", reason=Reason.OOM), SandboxUnreachable("gone")])
-async def test_a_command_whose_rocklet_is_gone_has_an_unknown_outcome(
-    gateway: WireServer, rocklet: WireServer, error: SandboxDied | SandboxUnreachable
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (SandboxDied("died", reason=Reason.OOM), SandboxDied),
+        (SandboxEnded("its time was up", reason=Reason.MAX_LIFETIME), SandboxEnded),
+        (SandboxEnded("nobody knows why"), OutcomeUnknown),
+        (StartFailed("lost", reason=Reason.NODE_LOST), OutcomeUnknown),
+        (SandboxUnreachable("gone"), OutcomeUnknown),
+    ],
+    ids=["oom", "max_lifetime", "no reason", "node_lost", "unreachable"],
+)
+async def test_a_command_whose_rocklet_is_gone_ends_as_its_sandbox_did_or_nobody_knows_how(
+    gateway: WireServer, rocklet: WireServer, error: RockException, raised: type[RockException]
 ) -> None:
     rocklet.answers[RUN_IN_SESSION.name] = cut
     gateway.always(RUN_IN_SESSION, error)
     make_reachable(rocklet.endpoint())
     connection = connect(gateway)
     connection.learn(rocklet.endpoint())
-    with pytest.raises(OutcomeUnknown) as caught:
+    with pytest.raises(raised) as caught:
         await connection.call(RUN_IN_SESSION, RUN)
     assert caught.value.reason is error.reason
     assert caught.value.details["executed"] == "unknown"
+    assert error.message in caught.value.message
 
 
 async def test_a_read_that_is_lost_everywhere_is_merely_unreachable(gateway: WireServer, rocklet: WireServer) -> None:

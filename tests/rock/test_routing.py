@@ -55,7 +55,7 @@ def test_never_direct_means_the_gateway_alone() -> None:
 
 
 def test_always_direct_never_falls_back() -> None:
-    assert ways("always", [LOST] * 5) == [D, D]
+    assert ways("always", [LOST] * 5) == [D, D, R]
     assert ways("always", [UNREACHABLE] * 5) == [D]
     assert ways("always", [STALE, STALE, STALE]) == [D, R]
     assert ways("always", [LOST], is_known=False) == [R]

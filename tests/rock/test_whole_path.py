@@ -33,7 +33,7 @@ from rock._requests import Command, CreateBashSessionRequest
 from rock._sandbox import Sandbox
 from rock._sandbox_config import SandboxConfig, SandboxGroupConfig
 from rock._sync import SyncSandbox
-from rock.errors import OutcomeUnknown, SandboxEnded, SandboxNotFound, SandboxUnreachable, StartFailed, Unauthorized
+from rock.errors import SandboxDied, SandboxEnded, SandboxNotFound, SandboxUnreachable, StartFailed, Unauthorized
 from rock.wire.messages import Empty
 from rock.wire.operations import GET_CLOCKS, RESOLVE_ROCKLET
 from rock.wire.reasons import Reason
@@ -260,14 +260,17 @@ async def test_a_sandbox_that_no_node_can_hold_says_so_at_once() -> None:
     assert caught.value.reason is Reason.IMPOSSIBLE
 
 
-async def test_a_killed_rocklet_leaves_the_outcome_of_its_command_unknown() -> None:
-    sandbox = Sandbox(small(direct="always"))
+@pytest.mark.parametrize("direct", ["always", "never"])
+async def test_a_command_that_kills_its_rocklet_has_ended_its_sandbox_and_is_told_so(
+    direct: Literal["always", "never"],
+) -> None:
+    sandbox = Sandbox(small(direct=direct))
     await sandbox.start()
     await sandbox.create_session(CreateBashSessionRequest(session="work"))
     pid = int((await sandbox.arun("echo $PPID", session="work")).output)
-    with pytest.raises(OutcomeUnknown) as caught:
+    with pytest.raises(SandboxDied) as caught:
         await sandbox.arun(f"kill -9 {pid}; sleep 3600", session="work")
-    assert caught.value.details["executed"] == "unknown"
+    assert (caught.value.reason, caught.value.details["executed"]) == (Reason.EXITED, "unknown")
     await sandbox.stop()
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from rock.wire.codec import encode
-from rock.wire.errors import ClusterUnavailable, OutcomeUnknown, SandboxDied
+from rock.wire.errors import ClusterUnavailable, SandboxDied, SandboxEnded
 from rock.wire.messages import RockletEndpoint, RunRequest, State
 from rock.wire.operations import (
     CREATE_SESSION,
@@ -112,18 +112,23 @@ def _fifo(folder: Path) -> Path:
     return path
 
 
-async def test_when_the_rocklet_dies_under_a_call_its_outcome_is_unknown_and_the_next_call_says_why(
-    cluster: Cluster, gateway: Gateway
+async def test_when_the_rocklet_dies_under_a_call_the_caller_is_told_how_and_that_its_outcome_is_unknown(
+    gateway: Gateway,
 ) -> None:
     created = await gateway.create()
     await gateway.call(CREATE_SESSION, sandbox_id=created.sandbox_id)
-    with pytest.raises(OutcomeUnknown):
-        await gateway.call(RUN_IN_SESSION, RunRequest(command="kill -9 $PPID"), sandbox_id=created.sandbox_id)
-    path = f"/v1/job/sbx-{created.sandbox_id}/allocations"
-    await asyncio.to_thread(cluster.wait_for, path, lambda rows: rows[0]["ClientStatus"] == "failed")
-    with pytest.raises(SandboxDied) as caught:
-        await gateway.call(RUN_IN_SESSION, RunRequest(command="true"), sandbox_id=created.sandbox_id)
-    assert caught.value.reason is Reason.EXITED
+    for command, executed in (("kill -9 $PPID", "unknown"), ("true", "no")):
+        with pytest.raises(SandboxDied) as caught:
+            await gateway.call(RUN_IN_SESSION, RunRequest(command=command), sandbox_id=created.sandbox_id)
+        assert (caught.value.reason, caught.value.details["executed"]) == (Reason.EXITED, executed)
+
+
+async def test_a_lifetime_that_ends_under_a_command_is_why_it_has_no_answer(gateway: Gateway) -> None:
+    created = await gateway.create(max_lifetime=2.0)
+    await gateway.call(CREATE_SESSION, sandbox_id=created.sandbox_id)
+    with pytest.raises(SandboxEnded) as caught:
+        await gateway.call(RUN_IN_SESSION, RunRequest(command="sleep 60"), sandbox_id=created.sandbox_id)
+    assert caught.value.reason is Reason.MAX_LIFETIME
 
 
 async def test_a_client_that_goes_away_ends_its_command(gateway: Gateway, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rock.wire.reasons import Reason
 from rock_nomad.config import ClusterProfile
 from rock_nomad.nomad import Answer
 from rock_nomad.snapshot import Snapshot
-from rock_nomad.sweep import Cause, Sweep, overdue
+from rock_nomad.sweep import Answers, Cause, Sweep, overdue
 from tests.cluster import run_cluster
 from tests.gateways import start_gateway, start_gateway_process, wait_until_listed
 
@@ -156,19 +156,26 @@ async def _is_silent(tenant: str, sandbox_id: str) -> bool:
     return False
 
 
+def _sweep(nomad: _Nomad, answers: Answers = _is_silent, replaced: Sequence[str] = ()) -> Sweep:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    for job_id in replaced:
+        queue.put_nowait(job_id)
+    return Sweep(nomad, PROFILE, answers, queue)  # type: ignore[arg-type]  # a fake at the seam
+
+
 @pytest.mark.parametrize(("answers", "stopped"), [(_answers, []), (_is_silent, ["sbx-a"])])
 async def test_a_sandbox_on_a_lost_node_is_ended_only_if_its_rocklet_is_silent(
-    answers: Any,  # noqa: ANN401 - either of the two above
+    answers: Answers,
     stopped: list[str],
 ) -> None:
     nomad = _Nomad(_job(Status="running"), [_allocation("unknown")], now=BEGUN + 301)
-    await Sweep(nomad, PROFILE, answers).sweep()  # type: ignore[arg-type]  # a fake at the seam
+    await _sweep(nomad, answers).sweep()
     assert nomad.stopped == stopped
 
 
 async def test_a_sandbox_that_lives_on_cut_off_is_mentioned_once(caplog: pytest.LogCaptureFixture) -> None:
     nomad = _Nomad(_job(Status="running"), [_allocation("unknown")], now=BEGUN + 301)
-    sweep = Sweep(nomad, PROFILE, _answers)  # type: ignore[arg-type]
+    sweep = _sweep(nomad, _answers)
     for _ in range(3):
         await sweep.sweep()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -181,7 +188,7 @@ async def test_what_was_placed_between_listing_and_acting_is_not_ended() -> None
         return Answer(data=[_allocation("running")], index=2, date=nomad.now)
 
     nomad.allocations = placed  # type: ignore[method-assign]  # the fake's own
-    await Sweep(nomad, PROFILE, _is_silent).sweep()  # type: ignore[arg-type]
+    await _sweep(nomad).sweep()
     assert nomad.stopped == []
 
 
@@ -189,9 +196,7 @@ async def test_what_nomad_would_begin_anew_is_ended_without_waiting_for_a_sweep(
     evicted = {**_allocation("running"), "PreemptedByAllocation": "another", "TaskStates": STARTED}
     nomad = _Nomad(_job(Status="running"), [evicted], now=BEGUN + 1)
     nomad.jobs.append(_job("elsewhere", cluster="there"))
-    sweep = Sweep(nomad, PROFILE, _is_silent)  # type: ignore[arg-type]
-    for job_id in ("sbx-gone", "sbx-elsewhere", "sbx-a"):
-        sweep.attend(job_id)
+    sweep = _sweep(nomad, replaced=["sbx-gone", "sbx-elsewhere", "sbx-a"])
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
         running = tasks.create_task(sweep.run())
         await nomad.has_stopped.wait()
@@ -201,7 +206,7 @@ async def test_what_nomad_would_begin_anew_is_ended_without_waiting_for_a_sweep(
 
 async def test_each_end_is_counted_once_and_old_ones_not_at_all() -> None:
     nomad = _Nomad(_job(), [], now=BEGUN + 1)
-    sweep = Sweep(nomad, PROFILE, _is_silent)  # type: ignore[arg-type]
+    sweep = _sweep(nomad)
     old = _job("old", Stop=True, Status="dead", SubmitTime=int((BEGUN - 3600) * 1e9))
     nomad.jobs.append(old)
     await sweep.sweep()

@@ -119,6 +119,20 @@ async def test_a_cancel_ends_what_runs_and_tells_whoever_waits(actions: Actions,
     assert not actions.cancel("a")
 
 
+async def test_when_the_sandbox_ends_whoever_waits_is_cut_off_and_what_is_done_is_answered(
+    actions: Actions, work: Work
+) -> None:
+    done = Work()
+    done.finish()
+    await run(actions, done, "done")
+    waiting = asyncio.ensure_future(run(actions, work))
+    await work.started.wait()
+    actions.cancel_all()
+    with pytest.raises(ConnectionAbortedError):
+        await waiting
+    assert (await run(actions, done, "done")).status == 200
+
+
 async def test_a_cancel_that_overtakes_its_call_keeps_it_from_running(actions: Actions, work: Work) -> None:
     assert not actions.cancel("a")
     with pytest.raises(Canceled, match="nothing was run"):

@@ -47,7 +47,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from rock.wire.codes import codes
-from rock.wire.reasons import Family, Reason
+from rock.wire.reasons import REASONS, Family, Reason
 
 __all__ = [
     "CODES",
@@ -87,6 +87,7 @@ __all__ = [
     "Unauthorized",
     "from_body",
     "to_body",
+    "unanswered",
 ]
 
 
@@ -361,6 +362,21 @@ def _leaves(root: type[RockException]) -> list[type[RockException]]:
 
 CODES: MappingProxyType[str, type[RockException]] = MappingProxyType({cls.error: cls for cls in _leaves(RockException)})
 """Every code and its class."""
+
+def unanswered(message: str, why: Exception | None, details: dict[str, Any]) -> RockException:
+    """The error for a call that was sent and never answered; `why` is what is known of the sandbox since.
+
+    If it has ended by the command's doing or the caller's, that end is raised, or a policy would learn to crash its
+    sandbox to have the episode masked.  Otherwise it is OutcomeUnknown, with the end's reason if there is one.  Either
+    says `executed: unknown`.
+    """
+    details = {**details, "executed": "unknown"}
+    reason = why.reason if isinstance(why, RockException) else None
+    if isinstance(why, RockException) and reason is not None and REASONS[reason].family is not Family.INTERNAL:
+        return type(why)(f"{message}: {why.message}", reason=reason, details={**why.details, **details})
+    message = f"{message}, so that it may or may not have run; mask the episode" + (f" ({why})" if why else "")
+    return OutcomeUnknown(message, reason=reason, details=details)
+
 
 _FALLBACK: dict[int, type[RockException]] = {4: BadRequestRockError, 5: InternalServerRockError}
 

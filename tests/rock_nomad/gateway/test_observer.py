@@ -8,6 +8,7 @@ from rock.wire.messages import Clocks, RockletEndpoint, State
 from rock_nomad.config import ClusterProfile
 from rock_nomad.gateway.observer import Observer, Sighting
 from rock_nomad.gateway.rocklets import RockletUnreachable
+from rock_nomad.gateway.watcher import Watcher
 from rock_nomad.nomad import Answer
 
 PROFILE = ClusterProfile(name="here")
@@ -78,7 +79,8 @@ class _Rocklets:
 
 
 def _observer(nomad: Any = None, *, locator: _Locator | None = None, rocklets: _Rocklets | None = None) -> Observer:  # noqa: ANN401 - fakes
-    return Observer(nomad, locator or _Locator(), rocklets or _Rocklets(), PROFILE)  # type: ignore[arg-type]
+    watcher = Watcher(nomad)
+    return Observer(nomad, locator or _Locator(), rocklets or _Rocklets(), watcher, PROFILE)  # type: ignore[arg-type]
 
 
 async def test_running_is_the_rocklets_own_word_and_brings_its_deadlines() -> None:
@@ -189,7 +191,8 @@ async def test_nodes_are_asked_for_only_to_explain_what_was_not_placed() -> None
     assert ("nodes" in placed.asked, "nodes" in blocked.asked) == (False, True)
 
 
-async def test_a_rocklet_that_does_not_answer_is_not_resolved() -> None:
+async def test_a_rocklet_that_does_not_answer_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rock_nomad.gateway.observer.LAST_WORD_WAIT", 0.01)
     observer = _observer(_Nomad(_job(), allocations=RUNNING), rocklets=_Rocklets(answers=False))
     with pytest.raises(Exception, match="not ready"):
         await observer.find_rocklet("team", "a")

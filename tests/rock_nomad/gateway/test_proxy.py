@@ -5,14 +5,14 @@ import hashlib
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from rock.wire.errors import OutcomeUnknown, RockException, SandboxEnded, SandboxUnreachable
+from rock.wire.errors import OutcomeUnknown, RockException, SandboxEnded, SandboxUnreachable, StartFailed
 from rock.wire.messages import RockletEndpoint, RunRequest
 from rock.wire.operations import CREATE_SESSION, OPERATIONS, REQUEST_ID_HEADER, RUN_IN_SESSION
 from rock.wire.reasons import Reason
@@ -32,7 +32,7 @@ class _Known:
     """A resolver that knows a list of addresses, each until it is forgotten, and then how the sandbox ended."""
 
     urls: list[str]
-    end: RockException = field(default_factory=lambda: SandboxEnded("it ended", reason=Reason.IDLE))
+    end: RockException
 
     async def resolve(self, tenant: str, sandbox_id: str) -> RockletEndpoint:
         if not self.urls:
@@ -74,9 +74,10 @@ async def _rocklet(answer: Answer) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _gateway(*urls: str) -> AsyncIterator[Gateway]:
+async def _gateway(*urls: str, end: RockException | None = None) -> AsyncIterator[Gateway]:
     async with open_session() as session:
-        proxy = Proxy(session, Rocklets(session), _Known(list(urls)))  # type: ignore[arg-type]  # a fake at the seam
+        known = _Known(list(urls), end or SandboxEnded("it ended", reason=Reason.IDLE))
+        proxy = Proxy(session, Rocklets(session), known)  # type: ignore[arg-type]  # a fake at the seam
         app = create_server([Native()], OpenDoor(), is_open=True)
         handlers = {name: _not_here for name, op in OPERATIONS.items() if op.served_by == "gateway"}
         del handlers["read_log"]
@@ -146,11 +147,22 @@ async def test_a_call_whose_connection_was_cut_after_sending_is_sent_again_under
     assert len(set(times.ids)) == 1
 
 
-async def test_when_the_rocklet_is_lost_after_sending_the_outcome_is_unknown() -> None:
-    async with _rocklet(_cut) as rocklet, _gateway(rocklet) as gateway:
-        with pytest.raises(OutcomeUnknown) as caught:
+@pytest.mark.parametrize(
+    ("end", "raised"),
+    [
+        (SandboxEnded("it ended", reason=Reason.IDLE), SandboxEnded),
+        (StartFailed("it was lost", reason=Reason.NODE_LOST), OutcomeUnknown),
+        (SandboxUnreachable("nobody knows"), OutcomeUnknown),
+    ],
+    ids=["idle", "node_lost", "unreachable"],
+)
+async def test_when_the_rocklet_is_lost_after_sending_the_outcome_is_unknown(
+    end: RockException, raised: type[RockException]
+) -> None:
+    async with _rocklet(_cut) as rocklet, _gateway(rocklet, end=end) as gateway:
+        with pytest.raises(raised) as caught:
             await gateway.call(RUN_IN_SESSION, RunRequest(command="x"), sandbox_id="s")
-    assert caught.value.details["executed"] == "unknown"
+    assert (caught.value.reason, caught.value.details["executed"]) == (end.reason, "unknown")
 
 
 async def test_a_stale_address_is_dropped_and_the_call_goes_to_the_new_one() -> None:

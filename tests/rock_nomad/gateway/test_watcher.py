@@ -69,13 +69,9 @@ class _Stream:
         await asyncio.Event().wait()
 
 
-def _ignore(_job_id: str) -> None:
-    pass
-
-
 async def test_a_waiter_hears_of_its_own_job_only() -> None:
     stream = _Stream([EventBatch(index=7, events=[_allocation("running", job="sbx-b")])])
-    watcher = Watcher(stream, _ignore)  # type: ignore[arg-type]  # a fake at the seam
+    watcher = Watcher(stream)  # type: ignore[arg-type]  # a fake at the seam
     with watcher.subscribe("sbx-a") as mine, watcher.subscribe("sbx-b") as other:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(watcher.run())
@@ -89,7 +85,7 @@ async def test_a_waiter_hears_of_its_own_job_only() -> None:
 
 async def test_a_stream_that_was_cut_goes_on_where_it_was_and_tells_everybody_once() -> None:
     stream = _Stream([EventBatch(index=7), ClusterUnavailable("cut")], [])
-    watcher = Watcher(stream, _ignore, pause=0.001)  # type: ignore[arg-type]
+    watcher = Watcher(stream, pause=0.001)  # type: ignore[arg-type]
     with watcher.subscribe("sbx-a") as news:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(watcher.run())
@@ -100,7 +96,7 @@ async def test_a_stream_that_was_cut_goes_on_where_it_was_and_tells_everybody_on
 
 
 async def test_a_placement_wakes_those_who_wait_for_room_and_nobody_else() -> None:
-    watcher = Watcher(_Stream(), _ignore)  # type: ignore[arg-type]
+    watcher = Watcher(_Stream())  # type: ignore[arg-type]
     with watcher.subscribe("sbx-a") as news:
         watcher._pass_on(_allocation("pending"))
         await asyncio.wait_for(news.placed(), 1)
@@ -123,16 +119,15 @@ async def test_a_placement_wakes_those_who_wait_for_room_and_nobody_else() -> No
 def test_what_nomad_begins_anew_is_told_whether_or_not_anybody_waits(
     fields: dict[str, object], expected: list[str]
 ) -> None:
-    told: list[str] = []
-    watcher = Watcher(_Stream(), told.append)  # type: ignore[arg-type]
+    watcher = Watcher(_Stream())  # type: ignore[arg-type]
     event = _allocation("running")
     event.payload["Allocation"].update(fields)
     watcher._pass_on(event)
-    assert told == expected
+    assert [watcher.replaced.get_nowait() for _ in range(watcher.replaced.qsize())] == expected
 
 
 def test_nobody_is_kept_who_no_longer_waits() -> None:
-    watcher = Watcher(_Stream(), _ignore)  # type: ignore[arg-type]
+    watcher = Watcher(_Stream())  # type: ignore[arg-type]
     with watcher.subscribe("sbx-a"), watcher.subscribe("sbx-a"):
         pass
     assert watcher._waiters == {}
