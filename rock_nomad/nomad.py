@@ -107,6 +107,7 @@ class Nomad:
         endpoint["cert"] = self._writes.cert
         self._job = nomad.api.Job(**endpoint)
         self._validate = nomad.api.Validate(**endpoint)
+        self._variable = nomad.api.Variable(**endpoint)
         self._polls = asyncio.Semaphore(LONG_POLLS)
         self._logs = asyncio.Semaphore(LOG_STREAMS)
         self._reads: aiohttp.ClientSession | None = None
@@ -162,6 +163,24 @@ class Nomad:
         answer = await self._ask(self._job, _segment(job_id), method="delete", params=params)
         return answer.data.get("EvalID") or None
 
+    async def create_variable(self, path: str, items: Mapping[str, str]) -> bool:
+        """Write a Nomad variable where there is none; False: there is one."""
+        try:
+            await self._write(self._variable, path, method="put", json=_variable(path, items), params={"cas": "0"})
+        except Refused as refused:
+            if refused.status == 409:
+                return False
+            raise translate(refused.status, refused.text, self._url) from refused
+        return True
+
+    async def put_variable(self, path: str, items: Mapping[str, str]) -> None:
+        """Write a Nomad variable over whatever is there."""
+        await self._ask(self._variable, path, method="put", json=_variable(path, items))
+
+    async def delete_variable(self, path: str) -> None:
+        """Forget a Nomad variable, whether it is there or not."""
+        await self._ask(self._variable, path, method="delete")
+
     # --------------------------------------------------------------------------------------------------------- reads
 
     async def job(self, job_id: str, *, index: int = 0, wait: float = 0.0) -> Answer[_Row] | None:
@@ -195,6 +214,10 @@ class Nomad:
     async def list_evaluations(self, *, status: str | None = None) -> Answer[list[_Row]]:
         """All evaluations of the namespace, or those of one status, such as `blocked`."""
         return await self._list("evaluations", {"status": status} if status else {})
+
+    async def list_variables(self, prefix: str) -> Answer[list[_Row]]:
+        """The paths and times, not the items, of all variables whose path begins so."""
+        return await self._list("vars", {"prefix": prefix})
 
     async def nodes(self) -> Answer[list[_Row]]:
         """All nodes, whatever their status, with their drivers, resources and devices."""
@@ -297,7 +320,8 @@ class Nomad:
             if isinstance(reply, requests.Response):
                 raise Refused(reply.status_code, reply.text) from error
             raise unreachable(self._url, reply) from error
-        return Answer(data=response.json(), index=_index(response.headers), date=_date(response.headers))
+        data = response.json() if response.content else {}  # what is deleted is answered by nothing
+        return Answer(data=data, index=_index(response.headers), date=_date(response.headers))
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Answer[Any]:
         status, headers, body = await self._fetch(path, params)
@@ -371,6 +395,10 @@ def _requests_session(config: NomadConfig) -> requests.Session:
 def _segment(name: str) -> str:
     """A name as one step of a path, whatever is in it."""
     return quote(name, safe="")
+
+
+def _variable(path: str, items: Mapping[str, str]) -> _Row:
+    return {"Path": path, "Items": dict(items)}
 
 
 def _polling(index: int, wait: float) -> dict[str, str]:

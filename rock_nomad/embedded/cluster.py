@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import socket
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +15,7 @@ from rock_nomad.embedded.checks import CheckPoller
 from rock_nomad.embedded.client import Client
 from rock_nomad.embedded.consul_api import ConsulApi
 from rock_nomad.embedded.devices import simulate_gpus
+from rock_nomad.embedded.drivers.docker import DockerDriver
 from rock_nomad.embedded.drivers.driver import Driver
 from rock_nomad.embedded.drivers.mock import MockDriver
 from rock_nomad.embedded.drivers.raw_exec import RawExecDriver
@@ -38,6 +39,8 @@ class Settings:
     token: str
     data_dir: Path
     simulated_gpus: str = ""  # MODEL:COUNT[:MIB],...
+    docker_host: str = ""  # unix://PATH of an engine; "": no docker driver
+    host_volumes: Mapping[str, Path] = field(default_factory=dict)  # directories that jobs may mount, to read
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ async def run_cluster(settings: Settings) -> AsyncIterator[Addresses]:
     node_id = uuid.uuid4()
     gpus = simulate_gpus(settings.simulated_gpus, str(node_id))
     drivers: dict[str, Driver] = {"mock_driver": MockDriver(), "raw_exec": RawExecDriver()}
+    if (docker := await asyncio.to_thread(DockerDriver.connect, settings.docker_host)) is not None:
+        drivers["docker"] = docker
     capabilities = {name: driver.capabilities for name, driver in drivers.items()}
     async with contextlib.AsyncExitStack() as stack:
         for driver in drivers.values():
             stack.push_async_callback(driver.close)
-        node = describe_node("127.0.0.1:0", settings.data_dir, capabilities, gpus, node_id)
+        node = describe_node("127.0.0.1:0", settings.data_dir, capabilities, gpus, node_id, settings.host_volumes)
         state = State(node)
         scheduler, catalog = Scheduler(state, is_bindable), Catalog(str(uuid.uuid4()), node["Name"])
         client = Client(scheduler, catalog, drivers, settings.data_dir)

@@ -56,6 +56,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         "cgroup limits of memory (MemoryMaxMB or MemoryMB) and processes where the kernel lets us",
     ),
     Difference("raw_exec oom", "oom_killed is always false", "true when the task's cgroup ran out of memory"),
+    Difference("docker and its agent", "containers outlive their agent", "they are removed with it, however it ends"),
+    Difference(
+        "docker config", "every key; runtimes the client allows", "what sandboxes need; runtimes the engine has"
+    ),
+    Difference("docker accounts", "the client's auth config or helper", "the agent's user's own docker login"),
+    Difference("docker labels", "com.hashicorp.nomad.alloc_id", "another: a real client ends what it does not know"),
+    Difference("secrets", "a missing variable is waited for", "it fails the allocation"),
     Difference("secrets directory", "a tmpfs", "a plain directory"),
     Difference("devices", "real ones, with their health", "simulated, always healthy"),
     Difference("regular expressions", "RE2", "Python's"),

@@ -5,9 +5,9 @@ Source: hashicorp/nomad client/taskenv; the variables and their values were reco
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from rock_nomad.embedded.drivers.directories import OWN_FILES, TaskDirectories
 from rock_nomad.embedded.placement import Placement, resolve_target
 from rock_nomad.embedded.rows import DATACENTER, REGION, Row
 
@@ -15,58 +15,26 @@ TASK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REFERENCE = re.compile(r"\$\{[^${}]+\}")
 
 
-@dataclass(frozen=True)
-class TaskDirectories:
-    """Where an allocation's files live, laid out as Nomad does."""
-
-    root: str  # the allocation's directory
-    task: str  # the task's name
-
-    @property
-    def shared(self) -> str:
-        """NOMAD_ALLOC_DIR: what the tasks of an allocation share, and their logs."""
-        return f"{self.root}/alloc"
-
-    @property
-    def logs(self) -> str:
-        """Where `<task>.stdout.0` and `<task>.stderr.0` are."""
-        return f"{self.shared}/logs"
-
-    @property
-    def home(self) -> str:
-        """The task's working directory."""
-        return f"{self.root}/{self.task}"
-
-    @property
-    def local(self) -> str:
-        """NOMAD_TASK_DIR."""
-        return f"{self.home}/local"
-
-    @property
-    def secrets(self) -> str:
-        """NOMAD_SECRETS_DIR."""
-        return f"{self.home}/secrets"
-
-    def all(self) -> tuple[str, ...]:
-        """Every directory to create, parents first."""
-        shared = (self.shared, self.logs, f"{self.shared}/data", f"{self.shared}/tmp")  # noqa: S108 - ours
-        return (*shared, self.home, self.local, self.secrets, f"{self.home}/tmp", f"{self.home}/private")  # noqa: S108 - ours
-
-
 def task_environment(
-    node: Row, job: Row, allocation: Row, placement: Placement, directories: TaskDirectories
+    node: Row, job: Row, allocation: Row, placement: Placement, directories: TaskDirectories | None
 ) -> dict[str, str]:
-    """The whole environment of a task: NOMAD_*, the job's `Env`, the devices' and a PATH; nothing of the agent's."""
+    """The whole environment of a task: NOMAD_*, the job's `Env`, the devices' and a PATH; nothing of the agent's.
+
+    Without `directories` the task has a file system of its own: it sees its directories there, and the PATH is its.
+    """
     group = job["TaskGroups"][0]
     task = group["Tasks"][0]
     name = allocation["Name"]
+    shared, local, secrets = OWN_FILES
+    if directories is not None:
+        shared, local, secrets = directories.shared, directories.local, directories.secrets
     environment = {
-        "PATH": TASK_PATH,
+        **({"PATH": TASK_PATH} if directories is not None else {}),
         "NOMAD_ALLOC_ID": allocation["ID"], "NOMAD_SHORT_ALLOC_ID": allocation["ID"][:8], "NOMAD_ALLOC_NAME": name,
         "NOMAD_ALLOC_INDEX": name[name.rindex("[") + 1 : -1], "NOMAD_JOB_ID": job["ID"], "NOMAD_JOB_NAME": job["Name"],
         "NOMAD_GROUP_NAME": group["Name"], "NOMAD_TASK_NAME": task["Name"], "NOMAD_DC": DATACENTER,
-        "NOMAD_REGION": REGION, "NOMAD_NAMESPACE": job["Namespace"], "NOMAD_ALLOC_DIR": directories.shared,
-        "NOMAD_TASK_DIR": directories.local, "NOMAD_SECRETS_DIR": directories.secrets,
+        "NOMAD_REGION": REGION, "NOMAD_NAMESPACE": job["Namespace"], "NOMAD_ALLOC_DIR": shared,
+        "NOMAD_TASK_DIR": local, "NOMAD_SECRETS_DIR": secrets,
         "NOMAD_CPU_LIMIT": str(task["Resources"]["CPU"]), "NOMAD_MEMORY_LIMIT": str(task["Resources"]["MemoryMB"]),
     }  # fmt: skip
     if task["Resources"]["MemoryMaxMB"]:

@@ -51,6 +51,14 @@ _TASK: Row = {
     "Secrets": None, "Services": None, "ShutdownDelay": 0, "Templates": None, "User": "", "Vault": None,
     "VolumeMounts": None,
 }  # fmt: skip
+_VOLUME: Row = {
+    "AccessMode": "", "AttachmentMode": "", "MountOptions": None, "Name": "", "PerAlloc": False, "ReadOnly": False,
+    "Source": "", "Sticky": False, "Type": "",
+}  # fmt: skip
+_MOUNT: Row = {
+    "Destination": "", "PropagationMode": "private", "ReadOnly": False, "SELinuxLabel": "", "Volume": "",
+}  # fmt: skip
+_SECRET: Row = {"Config": None, "Env": None, "Name": "", "Path": "", "Provider": ""}
 _LOGS: Row = {"Disabled": False, "MaxFileSizeMB": 10, "MaxFiles": 10}
 _RESOURCES: Row = {
     "CPU": 100, "Cores": 0, "Devices": None, "DiskMB": 0, "IOPS": 0, "MemoryMB": 300, "MemoryMaxMB": 0, "NUMA": None,
@@ -133,6 +141,8 @@ def _group(given: Row) -> Row:
     group["ReschedulePolicy"] = _fill(_RESCHEDULE, group["ReschedulePolicy"])
     group["RestartPolicy"] = _fill(_RESTART, group["RestartPolicy"])
     group["Disconnect"] = group["Disconnect"] and _fill(_DISCONNECT, group["Disconnect"])
+    volumes = given.get("Volumes") or {}
+    group["Volumes"] = {name: _fill({**_VOLUME, "Name": name}, volume) for name, volume in volumes.items()} or None
     group["Networks"] = [_network(network) for network in given.get("Networks") or ()] or None
     group["Services"] = [_service(service, "") for service in given.get("Services") or ()] or None
     group["Tasks"] = [_task(task, group["RestartPolicy"]) for task in given.get("Tasks") or ()] or None
@@ -147,6 +157,8 @@ def _task(given: Row, restart: Row) -> Row:
     task["Resources"] = _fill(_RESOURCES, task["Resources"])
     task["Resources"]["Devices"] = [_fill(_DEVICE, one) for one in task["Resources"]["Devices"] or ()] or None
     task["RestartPolicy"] = _fill(restart, task["RestartPolicy"])
+    task["VolumeMounts"] = [_fill(_MOUNT, one) for one in given.get("VolumeMounts") or ()] or None
+    task["Secrets"] = [_fill(_SECRET, one) for one in given.get("Secrets") or ()] or None
     task["Services"] = [_service(service, task["Name"]) for service in given.get("Services") or ()] or None
     if any(service["Provider"] == "consul" for service in task["Services"] or ()):
         task["Constraints"] = [*(task["Constraints"] or ()), CONSUL_CONSTRAINT]

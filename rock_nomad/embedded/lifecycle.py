@@ -24,6 +24,14 @@ class DirectoryBuilt:
 
 
 @dataclass(frozen=True)
+class DriverSaid:
+    """The driver tells what goes on before the task has started."""
+
+    text: str
+    details: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Started:
     """The driver has started the task."""
 
@@ -55,7 +63,7 @@ class MaxRunReached:
     """The allocation is older than its job allows."""
 
 
-Event = Received | DirectoryBuilt | Started | StartFailed | Exited | StopRequested | MaxRunReached
+Event = Received | DirectoryBuilt | DriverSaid | Started | StartFailed | Exited | StopRequested | MaxRunReached
 
 
 class Effect(Enum):
@@ -111,11 +119,9 @@ def advance(life: Life, event: Event, at: int) -> tuple[Life, tuple[Effect, ...]
         case Received():
             return _log(life, "Received", at, "Task received by client"), (Effect.REGISTER_GROUP_SERVICES,)
         case DirectoryBuilt():
-            text = "Building Task Directory"
-            built = _log(life, "Task Setup", at, text, {"message": text}, Message=text)
-            if life.is_killing:
-                return _end(built, at), (Effect.DEREGISTER_SERVICES,)
-            return built, (Effect.START,)
+            return _built(life, at)
+        case DriverSaid(text, details):
+            return _log(life, "Driver", at, text, details, DriverMessage=text), ()
         case Started():
             return _started(life, at)
         case StartFailed(text):
@@ -128,6 +134,14 @@ def advance(life: Life, event: Event, at: int) -> tuple[Life, tuple[Effect, ...]
         case MaxRunReached():
             return _kill(replace(life, has_overrun=True), at, MAX_RUN_TEXT)
     assert_never(event)
+
+
+def _built(life: Life, at: int) -> tuple[Life, tuple[Effect, ...]]:
+    text = "Building Task Directory"
+    built = _log(life, "Task Setup", at, text, {"message": text}, Message=text)
+    if life.is_killing:
+        return _end(built, at), (Effect.DEREGISTER_SERVICES,)
+    return built, (Effect.START,)
 
 
 def _started(life: Life, at: int) -> tuple[Life, tuple[Effect, ...]]:

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rock_nomad.embedded.drivers.driver import Capabilities
@@ -20,10 +20,15 @@ _PORTS = (20000, 32000)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def describe_node(
-    address: str, data_dir: Path, drivers: dict[str, Capabilities], gpus: Iterable[Row], node_id: uuid.UUID
+def describe_node(  # noqa: PLR0913 - each a fact of its own
+    address: str,
+    data_dir: Path,
+    drivers: dict[str, Capabilities],
+    gpus: Iterable[Row],
+    node_id: uuid.UUID,
+    host_volumes: Mapping[str, Path],
 ) -> Row:
-    """The node's row; `address` is where the Nomad API listens."""
+    """The node's row; `address` is where the Nomad API listens, `host_volumes` what jobs may mount, to read."""
     cores = len(os.sched_getaffinity(0))
     disk = shutil.disk_usage(data_dir)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -32,12 +37,14 @@ def describe_node(
         "Attributes": _attributes(address, cores, memory, disk.total) | _driver_attributes(drivers),
         "CSIControllerPlugins": {}, "CSINodePlugins": {}, "CgroupParent": "nomad.slice",
         "ComputedClass": f"v1:{node_id.int % 2**64}", "Datacenter": DATACENTER, "Drain": False, "DrainStrategy": None,
-        "Drivers": {name: _driver_row(name, format_time(at)) for name in drivers},
+        "Drivers": {name: _driver_row(name, one, format_time(at)) for name, one in drivers.items()},
         "Events": [{
             "CreateIndex": 0, "Details": None, "Message": "Node registered", "Subsystem": "Cluster",
             "Timestamp": format_time(at // SECOND * SECOND),
         }],
-        "GCVolumesOnNodeGC": False, "HTTPAddr": address, "HostNetworks": None, "HostVolumes": {}, "ID": str(node_id),
+        "GCVolumesOnNodeGC": False, "HTTPAddr": address, "HostNetworks": None, "HostVolumes": {
+            name: {"ID": "", "Name": name, "Path": str(path), "ReadOnly": True} for name, path in host_volumes.items()
+        }, "ID": str(node_id),
         "IdentitySigningKeyID": str(uuid.uuid4()), "LastAllocUpdateIndex": 0, "LastDrain": None,
         "LastMissedHeartbeatIndex": 0, "Links": {"consul": f"{DATACENTER}.{platform.node()}"}, "Meta": {},
         "Name": platform.node(), "NodeClass": "", "NodeMaxAllocs": 0, "NodePool": NODE_POOL,
@@ -72,9 +79,10 @@ def _driver_attributes(drivers: dict[str, Capabilities]) -> dict[str, str]:
     return {key: value for capabilities in drivers.values() for key, value in capabilities.attributes.items()}
 
 
-def _driver_row(name: str, at: str) -> Row:
+def _driver_row(name: str, capabilities: Capabilities, at: str) -> Row:
     return {
-        "Attributes": {f"driver.{name}": "true"}, "Detected": True, "HealthDescription": "Healthy", "Healthy": True,
+        "Attributes": {**capabilities.attributes, f"driver.{name}": "true"},
+        "Detected": True, "HealthDescription": "Healthy", "Healthy": True,
         "UpdateTime": at,
     }  # fmt: skip
 

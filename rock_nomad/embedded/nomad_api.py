@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from rock_nomad.embedded.drivers.directories import TaskDirectories
 from rock_nomad.embedded.drivers.logs import read_frames
 from rock_nomad.embedded.errors import Refused
 from rock_nomad.embedded.events import Topics
 from rock_nomad.embedded.http import BlockingQuery, Handler, build_application, json_response
-from rock_nomad.embedded.interpolation import TaskDirectories
 from rock_nomad.embedded.jobs import canonicalize, multierror, problems, warnings
 from rock_nomad.embedded.node import VERSION
 from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES
@@ -203,6 +203,24 @@ class NomadApi:
             async for frame in read_frames(Path(directories.logs), f"{task}.{kind}", follow=is_followed):
                 await reply.write(frame)
         return reply
+
+    async def _put_variable(self, request: web.Request) -> web.Response:
+        given = msgspec.json.decode(await request.read())
+        cas = int(request.query["cas"]) if "cas" in request.query else None
+        row = self._state.put_variable(request.match_info["path"], given["Items"], cas)
+        return json_response(row) if row else json_response({}, status=409)
+
+    async def _delete_variable(self, request: web.Request) -> web.Response:
+        self._state.variables.pop(request.match_info["path"], None)
+        return web.Response(status=204)
+
+    async def _list_variables(self, request: web.Request) -> web.Response:
+        prefix = request.query.get("prefix", "")
+        found = sorted(path for path in self._state.variables if path.startswith(prefix))
+        rows = [self._state.variables[path] for path in found]
+        page, token = _paginate(request, rows, lambda row: (f"{NAMESPACE}.{row['Path']}",))
+        stubs = [{key: value for key, value in row.items() if key != "Items"} for row in page]
+        return self._reply(stubs, self._state.index, next_token=token)
 
     async def _get_agent(self, _request: web.Request) -> web.Response:
         name = f"{platform.node()}.{REGION}"

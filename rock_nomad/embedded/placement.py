@@ -30,6 +30,7 @@ class Request:
     devices: tuple[DeviceRequest, ...] = ()
     constraints: tuple[tuple[str, str, str], ...] = ()
     datacenters: tuple[str, ...] = ("*",)
+    host_volumes: tuple[tuple[str, bool], ...] = ()  # (name on the node, is read-only)
 
     @classmethod
     def from_job(cls, job: Row) -> "Request":
@@ -49,6 +50,7 @@ class Request:
             devices=tuple(DeviceRequest.from_row(row) for row in task["Resources"]["Devices"] or ()),
             constraints=tuple(constraints),
             datacenters=tuple(job["Datacenters"]),
+            host_volumes=tuple((one["Source"], one["ReadOnly"]) for one in (group["Volumes"] or {}).values()),
         )
 
 
@@ -169,6 +171,9 @@ def _filtered(node: Row, request: Request) -> str | None:
     for left, operand, right in request.constraints:
         if not is_met(operand, resolve_target(node, left), resolve_target(node, right)):
             return f"{left} {operand} {right}"
+    for name, is_read_only in request.host_volumes:
+        if (volume := node["HostVolumes"].get(name)) is None or (volume["ReadOnly"] and not is_read_only):
+            return "missing compatible host volumes"
     groups = node["NodeResources"]["Devices"] or ()
     for wanted in request.devices:
         # Nomad adds up the matching groups here, but serves from one of them below: hence two different reasons.

@@ -42,6 +42,9 @@ NOMAD_ROUTES: tuple[Route, ...] = (
     _route("get_node", "GET", "/v1/node/{id}", *BLOCKING),
     _route("stream_events", "GET", "/v1/event/stream", "index", "topic"),
     _route("stream_log", "GET", "/v1/client/fs/logs/{id}", "task", "type", "follow"),
+    _route("put_variable", "PUT", "/v1/var/{path:.*}", "cas"),
+    _route("delete_variable", "DELETE", "/v1/var/{path:.*}"),
+    _route("list_variables", "GET", "/v1/vars", "prefix", "per_page", "next_token"),
     _route("get_agent", "GET", "/v1/agent/self"),
     _route("get_leader", "GET", "/v1/status/leader"),
 )

@@ -17,8 +17,8 @@ _ALLOCATION_STOPPED = "alloc not needed due to job update"
 _BLOCKED_TEXT = "created to place remaining allocations"
 # What a job may not ask of this agent, though Nomad would grant it.
 _NO_JOB_KEYS = ("Periodic", "ParameterizedJob", "Multiregion", "Payload")
-_NO_GROUP_KEYS = ("Volumes", "Scaling", "Consul")
-_NO_TASK_KEYS = ("Templates", "Artifacts", "Vault", "Lifecycle", "VolumeMounts", "DispatchPayload", "Secrets")
+_NO_GROUP_KEYS = ("Scaling", "Consul")
+_NO_TASK_KEYS = ("Templates", "Artifacts", "Vault", "Lifecycle", "DispatchPayload")
 
 
 class Scheduler:
@@ -260,6 +260,10 @@ def _check_supported(job: Row) -> None:
         raise Unsupported("networks other than host")
     if any(service["Provider"] != "consul" for row in (group, task) for service in row["Services"] or ()):
         raise Unsupported("services outside Consul")
+    if any(volume["Type"] != "host" or volume["PerAlloc"] for volume in (group["Volumes"] or {}).values()):
+        raise Unsupported("volumes other than the node's own")
+    if any(secret["Provider"] != "nomad" for secret in task["Secrets"] or ()):
+        raise Unsupported("secrets outside Nomad's variables")
 
 
 def _new_evaluation(job: Row, trigger: str) -> Row:

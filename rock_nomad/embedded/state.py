@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable
 
 from rock_nomad.embedded.events import EventBuffer, stream_event
-from rock_nomad.embedded.rows import Row, job_summary
+from rock_nomad.embedded.rows import NAMESPACE, Row, job_summary
 from rock_nomad.embedded.watches import Watches
 
 Change = tuple[str, Row]  # (topic, row without the indexes that applying it sets)
@@ -31,6 +31,7 @@ class State:
         self.jobs: dict[str, Row] = {}
         self.evaluations: dict[str, Row] = {}
         self.allocations: dict[str, Row] = {}
+        self.variables: dict[str, Row] = {}  # by path
         self.allocation_jobs: dict[str, Row] = {}  # the job as it stood when the allocation was placed
         self.events = EventBuffer()
         self.watches = Watches()
@@ -101,6 +102,19 @@ class State:
         self._job_allocations.pop(job_id, None)
         self._job_evaluations.pop(job_id, None)
         self._touch({"jobs", ("job", job_id), ("allocs", job_id), ("evals", job_id)})
+
+    def put_variable(self, path: str, items: Row, cas: int | None) -> Row | None:
+        """Write a variable, if it is still at the index `cas` (0: there is none); None: it is not."""
+        existing = self.variables.get(path)
+        if cas is not None and cas != (existing["ModifyIndex"] if existing else 0):
+            return None
+        self.index += 1
+        at, created = now(), existing or {"CreateIndex": self.index, "CreateTime": now()}
+        self.variables[path] = {
+            "CreateIndex": created["CreateIndex"], "CreateTime": created["CreateTime"], "Items": items,
+            "ModifyIndex": self.index, "ModifyTime": at, "Namespace": NAMESPACE, "Path": path,
+        }  # fmt: skip
+        return self.variables[path]
 
     def _settled(self, job_id: str) -> Row | None:
         """The job with its status brought up to date; None: it is."""

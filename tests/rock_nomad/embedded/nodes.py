@@ -20,7 +20,7 @@ def make_node(*, cpu: int = 4000, memory: int = 8000, disk: int = 10000, gpus: s
     """A node of this size with the usual drivers."""
     names = ("mock_driver", "raw_exec")
     drivers = {name: Capabilities({f"driver.{name}": "1"}, needs_directories=False) for name in names}
-    node = describe_node("127.0.0.1:4646", Path("/"), drivers, simulate_gpus(gpus, str(NODE_ID)), NODE_ID)
+    node = describe_node("127.0.0.1:4646", Path("/"), drivers, simulate_gpus(gpus, str(NODE_ID)), NODE_ID, {})
     resources = node["NodeResources"]
     resources |= {"Cpu": {"CpuShares": cpu}, "Memory": {"MemoryMB": memory}, "Disk": {"DiskMB": disk}}
     return node

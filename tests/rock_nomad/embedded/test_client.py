@@ -11,7 +11,8 @@ import pytest
 from rock_nomad.embedded.catalog import Catalog
 from rock_nomad.embedded.checks import CheckPoller
 from rock_nomad.embedded.client import Client
-from rock_nomad.embedded.drivers.mock import MockDriver
+from rock_nomad.embedded.drivers.driver import Capabilities, Driver, Mount, TaskSpec
+from rock_nomad.embedded.drivers.mock import MockDriver, MockTask
 from rock_nomad.embedded.scheduler import Scheduler
 from rock_nomad.embedded.state import State
 from rock_nomad.embedded.units import SECOND
@@ -25,11 +26,11 @@ Row = dict[str, Any]
 class Bench:
     """A client with the mock driver, on a state of its own."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, driver: Driver | None = None) -> None:
         self.state = State(make_node())
         self.scheduler = Scheduler(self.state, lambda _port: True)
         self.catalog = Catalog("id", "vm")
-        self.client = Client(self.scheduler, self.catalog, {"mock_driver": MockDriver()}, data_dir)
+        self.client = Client(self.scheduler, self.catalog, {"mock_driver": driver or MockDriver()}, data_dir)
 
     def register(self, job_id: str, config: Row, *, task: Row | None = None, **group: object) -> None:
         job = canonical_job(job_id, MemoryMB=10)
@@ -101,6 +102,56 @@ async def test_a_stop_while_the_driver_starts_ends_it_after_the_start(bench: Ben
     row = await bench.wait("a", has("complete"))
     types = [event["Type"] for event in row["TaskStates"]["rocklet"]["Events"]]
     assert types == ["Received", "Task Setup", "Killing", "Started", "Terminated", "Killed"]
+
+
+class Listener:
+    """A driver that tells, and keeps what it was told."""
+
+    capabilities = Capabilities({"driver.mock_driver": "1"}, needs_directories=False, brings_files=True)
+
+    def __init__(self) -> None:
+        self.told: list[TaskSpec] = []
+
+    async def start(self, spec: TaskSpec) -> MockTask:
+        spec.say("Downloading image", {"image": "box:1"})
+        self.told.append(spec)
+        return MockTask({"run_for": "1ms"})
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def test_a_driver_is_told_secrets_ports_and_mounts_and_tells_what_goes_on(tmp_path: Path) -> None:
+    driver = Listener()
+    bench = Bench(tmp_path, driver)
+    bench.state.node["HostVolumes"] = {"rocklet": {"Path": "/opt/bundle", "ReadOnly": True}}
+    bench.state.put_variable("nomad/jobs/a", {"word": '"a \\"b\\"\\u00e9"', "plain": "c"}, 0)
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        bench.client.open(tasks, CheckPoller(bench.catalog, session))
+        secret = {"Name": "registry", "Provider": "nomad", "Path": "nomad/jobs/a"}
+        mount = {"Volume": "v", "Destination": "/opt/rocklet", "ReadOnly": True}
+        bench.register(
+            "a",
+            {"word": "${secret.registry.word}", "plain": "${secret.registry.plain}", "port": "${NOMAD_PORT_web}"},
+            task={"Secrets": [secret], "VolumeMounts": [mount], "Env": {"WORD": "${secret.registry.word}"}},
+            Volumes={"v": {"Type": "host", "Source": "rocklet", "ReadOnly": True, "PerAlloc": False}},
+            Networks=[{"Mode": "host", "DynamicPorts": [{"Label": "web", "To": 80}]}],
+        )
+        row = await bench.wait("a", has("complete"))
+        await bench.client.close()
+    (spec,) = driver.told
+    assert spec.config == {"word": 'a "b"é', "plain": "c", "port": "80"}
+    assert spec.environment["WORD"] == "${secret.registry.word}"
+    assert spec.mounts == (Mount("/opt/bundle", "/opt/rocklet", is_read_only=True),)
+    assert spec.ports["web"].inside == 80
+    said = row["TaskStates"]["rocklet"]["Events"][2]
+    assert (said["Type"], said["DriverMessage"], said["Details"]) == ("Driver", "Downloading image", {"image": "box:1"})
+
+
+async def test_a_secret_that_is_not_there_fails_the_allocation(bench: Bench) -> None:
+    bench.register("a", {}, task={"Secrets": [{"Name": "registry", "Provider": "nomad", "Path": "nomad/jobs/a"}]})
+    row = await bench.wait("a", has("failed"))
+    assert "no variable at nomad/jobs/a" in row["TaskStates"]["rocklet"]["Events"][2]["DisplayMessage"]
 
 
 async def test_reports_are_sent_together(bench: Bench) -> None:

@@ -2,14 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rock_nomad.embedded.interpolation import (
-    TASK_PATH,
-    TaskDirectories,
-    interpolate,
-    interpolate_tree,
-    resolver,
-    task_environment,
-)
+from rock_nomad.embedded.drivers.directories import TaskDirectories
+from rock_nomad.embedded.interpolation import TASK_PATH, interpolate, interpolate_tree, resolver, task_environment
 from rock_nomad.embedded.placement import Placement, Request
 from tests.rock_nomad.embedded.nodes import canonical_job, make_node
 
@@ -18,14 +12,18 @@ DIRECTORIES = TaskDirectories("/data/alloc/a1", "rocklet")
 ALLOCATION = {"ID": "0de4db15-1611-fdc9-7577-c09fe51ad86e", "Name": "job.sandbox[12]"}
 
 
-def environment(devices: dict[str, tuple[str, ...]] | None = None, **task: Any) -> dict[str, str]:  # noqa: ANN401
+def environment(
+    devices: dict[str, tuple[str, ...]] | None = None,
+    directories: TaskDirectories | None = DIRECTORIES,
+    **task: Any,  # noqa: ANN401
+) -> dict[str, str]:
     job = canonical_job(CPU=100, MemoryMB=64, MemoryMaxMB=128)
     job |= {"Meta": {"tenant": "a"}}
     group = job["TaskGroups"][0]
     group |= {"Networks": [{"Mode": "host", "DynamicPorts": [{"Label": "web"}, {"Label": "in", "To": 80}]}]}
     group["Tasks"][0] |= task
     placement = Placement(Request.from_job(job), {"web": 20001, "in": 20002}, devices or {})
-    return task_environment(NODE, job, ALLOCATION, placement, DIRECTORIES)
+    return task_environment(NODE, job, ALLOCATION, placement, directories)
 
 
 def test_a_task_knows_where_and_what_it_is() -> None:
@@ -39,6 +37,13 @@ def test_a_task_knows_where_and_what_it_is() -> None:
     )
     assert (said["NOMAD_MEMORY_LIMIT"], said["NOMAD_MEMORY_MAX_LIMIT"]) == ("64", "128")
     assert said["NOMAD_META_tenant"] == said["NOMAD_META_TENANT"] == "a"
+
+
+def test_a_task_with_files_of_its_own_has_its_own_path_and_its_directories_at_the_root() -> None:
+    said = environment(directories=None)
+    assert "PATH" not in said
+    places = ("NOMAD_ALLOC_DIR", "NOMAD_TASK_DIR", "NOMAD_SECRETS_DIR")
+    assert [said[place] for place in places] == ["/alloc", "/local", "/secrets"]
 
 
 def test_a_port_with_an_inner_number_is_that_inside_and_its_own_outside() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rock_nomad.embedded.lifecycle import (
     DirectoryBuilt,
+    DriverSaid,
     Effect,
     Event,
     Exited,
@@ -25,6 +26,11 @@ from tests.rock_nomad.embedded.recordings import compare
 
 NEW = Life(task="rocklet", kill_timeout=2 * SECOND)
 STARTED: tuple[Event, ...] = (Received(), DirectoryBuilt(), Started())
+DOWNLOADING = DriverSaid("Downloading image", {"image": "nosuch.invalid/x:1"})
+NO_IMAGE = StartFailed(
+    'Failed to pull `nosuch.invalid/x:1`: Error response from daemon: Get "https://nosuch.invalid/v2/": dial tcp: '
+    "lookup nosuch.invalid on 127.0.0.53:53: no such host"
+)
 NO_COMMAND = StartFailed(
     'failed to launch command with executor: rpc error: code = Unknown desc = binary "/no/such" could not be found'
 )
@@ -43,6 +49,7 @@ def live(*events: Event) -> tuple[Life, list[Effect]]:
     [
         ("alloc-stopped", (*STARTED, StopRequested(), Exited(0))),
         ("allocs-exit0", (*STARTED, Exited(0))),
+        ("allocs-noimage", (Received(), DirectoryBuilt(), DOWNLOADING, NO_IMAGE)),
         ("allocs-exit3", (*STARTED, Exited(3))),
         ("allocs-maxrun", (*STARTED, MaxRunReached(), Exited(130, signal=2))),
         ("allocs-nocmd", (Received(), DirectoryBuilt(), NO_COMMAND)),

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rock_nomad.embedded.devices import DeviceRequest
+from rock_nomad.embedded.jobs import canonicalize
 from rock_nomad.embedded.placement import Placement, Refusal, Request, Usage, place, resolve_target
 from tests.rock_nomad.embedded.nodes import canonical_job, make_node
 
 NODE = make_node(gpus="NVIDIA H100 80GB HBM3:4,NVIDIA A10G:4")
+NODE["HostVolumes"] = {"rocklet": {"Name": "rocklet", "Path": "/opt/rocklet", "ReadOnly": True}}
 SMALL = Request(task="rocklet", driver="mock_driver", cpu=100, memory_mb=100, disk_mb=100)
 
 
@@ -31,6 +33,8 @@ def refusal(request: Request, usage: Usage | None = None) -> Refusal:
         ({"driver": "docker"}, "missing drivers"),
         ({"devices": (DeviceRequest("nvidia/gpu", 9, ()),)}, "missing devices"),
         ({"devices": (DeviceRequest("nvidia/gpu/B200", 1, ()),)}, "missing devices"),
+        ({"host_volumes": (("none", True),)}, "missing compatible host volumes"),
+        ({"host_volumes": (("rocklet", False),)}, "missing compatible host volumes"),
         ({"constraints": (("${attr.os.name}", "=", "plan9"),)}, "${attr.os.name} = plan9"),
         ({"constraints": (("${meta.rack}", "is_set", ""),)}, "${meta.rack} is_set "),
     ],
@@ -140,3 +144,11 @@ def test_targets_are_resolved_on_the_node() -> None:
     assert resolve_target(NODE, "literal") == "literal"
     assert resolve_target(NODE, "${attr.nothing}") is None
     assert resolve_target(NODE, "${nothing}") is None
+
+
+def test_a_volume_that_the_node_has_is_no_obstacle() -> None:
+    job = canonical_job(MemoryMB=10)
+    job["TaskGroups"][0]["Volumes"] = {"v": {"Type": "host", "Source": "rocklet", "ReadOnly": True}}
+    request = Request.from_job(canonicalize(job))
+    assert request.host_volumes == (("rocklet", True),)
+    assert isinstance(place(NODE, Usage(), request, anything), Placement)

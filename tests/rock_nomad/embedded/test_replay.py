@@ -15,6 +15,7 @@ import pytest
 
 from rock_nomad.embedded.differences import fields_not_compared
 from tests.cluster import Cluster
+from tests.engine import Engine
 from tests.rock_nomad.embedded import recordings
 from tests.rock_nomad.embedded.recordings import compare
 
@@ -507,3 +508,27 @@ def test_keys_compare_and_set_as_in_consul(cluster: Cluster, new_id: NewId) -> N
     assert cluster.consul("DELETE", f"/v1/kv/{key}/a?cas=1").data is False
     assert cluster.consul("DELETE", f"/v1/kv/{key}/?recurse").data is True
     assert cluster.consul("GET", f"/v1/kv/{key}/?recurse").status == 404
+
+
+@pytest.mark.parametrize(
+    ("recording", "config", "memory"),
+    [
+        ("allocs-noimage", {"image": "nosuch.invalid/x:1"}, 64),
+        ("allocs-oom", {"command": "/bin/sh", "args": ["-c", "tail /dev/zero"]}, 16),
+    ],
+)
+def test_a_container_that_fails_reads_as_recorded(
+    cluster: Cluster, engine: Engine, new_id: NewId, recording: str, config: dict[str, object], memory: int
+) -> None:
+    job_id = new_id("box")
+    job = with_resources(
+        bare_job(job_id, Driver="docker", Config={"image": engine.busybox, **config}), CPU=50, MemoryMB=memory
+    )
+    job["TaskGroups"][0]["Networks"] = None
+    with registered(cluster, job):
+        wait_allocation(cluster, job_id, "failed")
+        rows = cluster.nomad("GET", f"/v1/job/{job_id}/allocations").data
+        # What a resolver says of a name that does not exist is its own.
+        found = [line for line in compare(recordings.load(recording), rows) if "lookup nosuch.invalid" not in line]
+        assert found == []
+        assert "Failed to pull `nosuch" in str(rows) or recording == "allocs-oom"

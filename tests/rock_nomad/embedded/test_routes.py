@@ -87,6 +87,12 @@ async def test_the_client_of_nomad_asks_for_what_is_answered_and_for_nothing_els
             await nomad.list_evaluations(status="blocked")
             [node] = (await nomad.nodes()).data
             await nomad.node(node["ID"])
+            assert await nomad.create_variable("nomad/jobs/a", {"key": "value"})
+            assert not await nomad.create_variable("nomad/jobs/a", {"key": "other"})
+            await nomad.put_variable("nomad/jobs/a", {"key": ""})
+            assert [row["Path"] for row in (await nomad.list_variables("nomad/")).data] == ["nomad/jobs/a"]
+            await nomad.delete_variable("nomad/jobs/a")
+            assert (await nomad.list_variables("nomad/")).data == []
             assert "rock-nomad-embedded" in str((await nomad.agent()).data)
             with pytest.raises(Refused, match="not started yet"):
                 await anext(nomad.log(allocation["ID"], "main", "stderr", follow=True))

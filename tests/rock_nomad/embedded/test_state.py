@@ -99,3 +99,13 @@ def test_ends_as_servers_and_as_clients_see_them() -> None:
     assert is_terminal(stopping)
     assert not is_over(stopping)
     assert is_over(allocation(client="failed"))
+
+
+def test_a_variable_is_written_only_over_the_version_that_is_meant(state: State) -> None:
+    first = state.put_variable("a/b", {"key": "1"}, 0)
+    assert first is not None
+    assert state.put_variable("a/b", {"key": "2"}, 0) is None
+    second = state.put_variable("a/b", {"key": "2"}, first["ModifyIndex"])
+    assert second is not None
+    assert (second["CreateIndex"], second["Items"]) == (first["CreateIndex"], {"key": "2"})
+    assert state.put_variable("a/b", {"key": "3"}, None) is state.variables["a/b"]
