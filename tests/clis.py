@@ -25,6 +25,8 @@ class Dev:
     process: subprocess.Popen[str]
     url: str
     environment: dict[str, str] = field(repr=False)
+    said: str
+    """What it is, in its own words: the rest of the line that tells its address."""
 
     def rock_nomad(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """`rock-nomad` with these arguments, against this cluster."""
@@ -65,17 +67,18 @@ def start_dev(folder: Path, *arguments: str) -> Iterator[Dev]:
         text=True,
     )
     try:
-        yield Dev(process, _address(process), environment)
+        url, said = _announcement(process)
+        yield Dev(process, url, environment, said)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def _announcement(process: subprocess.Popen[str]) -> tuple[str, str]:
     assert process.stderr is not None
     said = []
     for line in process.stderr:
         said.append(line)
-        if found := re.search(r"http://\S+", line):
-            return found[0]
+        if found := re.search(r"(http://\S+) (.*\n)", line):
+            return found[1], found[2]
     raise AssertionError(f"rock-nomad dev ended with {process.wait()}: {''.join(said)}")

@@ -81,7 +81,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if needs := needs_of(item):
         from tests.cluster import missing_parts  # the client's own tests run without a control plane
 
-        item.config.stash.setdefault(BEYOND_EMBEDDED, Counter())[", ".join(needs)] += 1
+        item.config.stash.setdefault(BEYOND_EMBEDDED, Counter())[needs] += 1
         if (reason := missing_parts("real")) is not None:
             pytest.skip(reason)
 

@@ -27,12 +27,12 @@ class Shape(NamedTuple):
 
 def shapes_for(node: pytest.Item | pytest.Function) -> list[Shape]:
     """The clusters that a test is to run on."""
-    marks = list(node.iter_markers("needs"))
-    nodes = max((mark.kwargs.get("nodes", 1) for mark in marks), default=1)
-    return [Shape(kind, nodes) for kind in KINDS if kind == "real" or not marks]
+    mark = node.get_closest_marker("needs")
+    nodes = mark.kwargs.get("nodes", 1) if mark else 1
+    return [Shape(kind, nodes) for kind in KINDS if kind == "real" or not mark]
 
 
-def needs_of(node: pytest.Item) -> list[str]:
-    """What only real servers have of what a test needs, each in a word or two."""
-    marks = list(node.iter_markers("needs"))
-    return [word for mark in marks for word in (*mark.args, *(f"{n} {what}" for what, n in mark.kwargs.items()))]
+def needs_of(node: pytest.Item) -> str:
+    """What only real servers have of what a test needs, in a word or two; empty: it can do without."""
+    mark = node.get_closest_marker("needs")
+    return ", ".join((*mark.args, *(f"{number} {what}" for what, number in mark.kwargs.items()))) if mark else ""

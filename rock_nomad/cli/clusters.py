@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import shlex
-import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -21,7 +19,8 @@ import yaml
 from rock._config import GatewayAddress, credentials_path
 from rock._credentials import read_credentials, write_credentials
 from rock._gateway import Gateway
-from rock.wire.errors import BadRequestRockError, ClusterUnavailable
+from rock.wire.errors import BadRequestRockError
+from rock_nomad.cli.local_clusters import LocalCluster, run_embedded, run_real
 from rock_nomad.cli.options import request_files
 from rock_nomad.cli.output import Progress, out, say
 from rock_nomad.cli.ports import is_free, listener_of
@@ -32,8 +31,6 @@ from rock_nomad.gem_setup import find_gem_python, set_up_gem
 __all__ = ["COMMANDS"]
 
 _HOST = "127.0.0.1"
-_START_TIMEOUT = 30.0  # seconds for the embedded cluster to listen
-_STOP_TIMEOUT = 30.0  # seconds for it to end every sandbox
 
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
 _Keys = Annotated[Path | None, typer.Option("--keys", help="YAML file of API keys.")]
@@ -46,6 +43,8 @@ async def dev(
     simulate_gpus: Annotated[
         str | None, typer.Option(metavar="MODEL:COUNT[:MIB],...", help='Such as "NVIDIA H100 80GB HBM3:2".')
     ] = None,
+    real: Annotated[bool, typer.Option("--real", help="On this machine's nomad and consul, started for it.")] = False,
+    nodes: Annotated[int, typer.Option(min=1, max=8, help="How many, with --real.")] = 1,
     env_file: Annotated[Path | None, typer.Option(help="Also write address and key as export lines.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Let callers on this machine in without a key.")] = False,
     submit: Annotated[
@@ -57,19 +56,22 @@ async def dev(
     from rock_nomad.app import serve_gateway, watch_signals, write_log
 
     _check_port(port)
+    if nodes > 1 and not real:
+        raise BadRequestRockError("the embedded cluster has one node; add --real to --nodes")
     requests = request_files(submit) if submit else []
-    with tempfile.TemporaryDirectory(prefix="rock-nomad-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rock-nomad-") as made:
+        folder = Path(made)
         async with (
-            _embedded_cluster(Path(folder), simulate_gpus) as cluster,
-            serve_gateway(_dev_config(Path(folder), cluster, port=port, open_=open_)) as url,
+            run_real(folder, nodes, simulate_gpus) if real else run_embedded(folder, simulate_gpus) as cluster,
+            serve_gateway(_dev_config(folder, cluster, port=port, open_=open_)) as url,
         ):
-            key = (Path(folder) / "key").read_text()
+            key = (folder / "key").read_text()
             if requests:
                 return await submit_all(Gateway(GatewayAddress(url=url, api_key=key)), requests, keep=False)
             write_log()
             stopped = watch_signals()
-            with _announced(url, key, env_file):
-                say(f"rock-nomad {url} on the embedded cluster, node {cluster['node']}")
+            with _announced(url, key, env_file, cluster.variables):
+                say(f"rock-nomad {url} on {cluster.title}")
                 say(f"SDK and CLI find it through {credentials_path()}")
                 say("sandboxes are processes of this machine (raw_exec), without isolation; Ctrl-C stops everything")
                 await stopped.wait()
@@ -120,54 +122,20 @@ def _check_port(port: int) -> None:
         raise BadRequestRockError(f"port {port} is taken by {owner}; stop it, or choose another with --port")
 
 
-@contextlib.asynccontextmanager
-async def _embedded_cluster(folder: Path, simulate_gpus: str | None) -> AsyncIterator[dict[str, str]]:
-    """The embedded cluster as a child: its addresses.  It ends with this process, however that ends."""
-    (folder / "token").write_text(secrets.token_urlsafe(32))
-    arguments = ["--nomad-port", "0", "--consul-port", "0", "--exit-with-stdin"]
-    arguments += ["--token-file", str(folder / "token"), "--data-dir", str(folder / "cluster")]
-    if simulate_gpus:
-        arguments += ["--simulate-gpus", simulate_gpus]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "rock_nomad.embedded",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us; we tell it when to end
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), _START_TIMEOUT)
-        if not line:
-            raise ClusterUnavailable(f"the embedded cluster did not start: exit code {await process.wait()}")
-        yield json.loads(line)
-    finally:
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-def _dev_config(folder: Path, cluster: dict[str, str], *, port: int, open_: bool) -> GatewayConfig:
+def _dev_config(folder: Path, cluster: LocalCluster, *, port: int, open_: bool) -> GatewayConfig:
     key = secrets.token_urlsafe(24)
     for name, text in (("key", key), ("secret", secrets.token_urlsafe(48))):
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(text)
     keys = {"keys": [{"name": "dev", "sha256": hashlib.sha256(key.encode()).hexdigest(), "role": "operator"}]}
     (folder / "keys.yaml").write_text(yaml.safe_dump(keys))
-    agent = {"token_file": str(folder / "token")}
     gem_python = find_gem_python(cache_folder())
     config = {
         "host": _HOST,
         "port": port,
         "open": open_,
-        "nomad": {"url": cluster["nomad"], **agent},
-        "consul": {"url": cluster["consul"], **agent},
+        "nomad": cluster.nomad,
+        "consul": cluster.consul,
         "keys_file": "keys.yaml",
         "secret_file": "secret",
         "profile": {
@@ -182,12 +150,12 @@ def _dev_config(folder: Path, cluster: dict[str, str], *, port: int, open_: bool
 
 
 @contextlib.contextmanager
-def _announced(url: str, key: str, env_file: Path | None) -> Any:  # noqa: ANN401 - a context without a value
+def _announced(url: str, key: str, env_file: Path | None, variables: Mapping[str, str]) -> Iterator[None]:
     """Let SDK and CLI on this machine find the cluster while it runs."""
     path = credentials_path()
     write_credentials(path, url, key)
     if env_file is not None:
-        _write_env_file(env_file, {"ROCK_BASE_URL": url, "ROCK_API_KEY": key})
+        _write_env_file(env_file, {"ROCK_BASE_URL": url, "ROCK_API_KEY": key, **variables})
     try:
         yield
     finally:
@@ -196,7 +164,7 @@ def _announced(url: str, key: str, env_file: Path | None) -> Any:  # noqa: ANN40
             path.unlink(missing_ok=True)
 
 
-def _write_env_file(path: Path, variables: dict[str, str]) -> None:
+def _write_env_file(path: Path, variables: Mapping[str, str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         os.fchmod(descriptor, 0o600)

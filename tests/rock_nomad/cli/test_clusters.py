@@ -1,7 +1,7 @@
-import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -13,22 +13,33 @@ from pathlib import Path
 import pytest
 
 from tests.clis import ROOT, clean_environment, rock_nomad, start_dev
-from tests.cluster import run_cluster
+from tests.cluster import missing_parts, run_cluster
 from tests.gems import need_gem
+from tests.processes import command_of, pids_naming
 
 pytestmark = pytest.mark.slow
 
 SMALL = ("--image", "x", "--memory", "64m", "--cpus", "0.02", "--disk", "32m")
 
+_LACKED = missing_parts("real")
+DEVS = [
+    pytest.param((), id="embedded"),
+    pytest.param(("--real",), id="real", marks=pytest.mark.skipif(_LACKED is not None, reason=_LACKED or "")),
+]
+"""Every kind of cluster that `dev` runs, as its options."""
 
-def test_dev_writes_address_and_key_where_only_their_owner_reads_them(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("options", DEVS)
+def test_dev_writes_address_and_key_where_only_their_owner_reads_them(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     env_file = tmp_path / "env"
-    with start_dev(tmp_path, "--env-file", str(env_file)) as dev:
+    with start_dev(tmp_path, "--env-file", str(env_file), *options) as dev:
         credentials = tmp_path / "credentials.json"
         told = json.loads(credentials.read_text())
         assert told["base_url"] == dev.url
         exports = f"export ROCK_BASE_URL={dev.url}\nexport ROCK_API_KEY={told['api_key']}\n"
-        assert env_file.read_text() == exports
+        assert env_file.read_text().startswith(exports)
         assert {stat.S_IMODE(path.stat().st_mode) for path in (credentials, env_file)} == {0o600}
     assert dev.process.returncode == 0
     assert not credentials.exists()
@@ -46,6 +57,35 @@ def test_an_open_cluster_asks_this_machine_for_no_key(tmp_path: Path) -> None:
     with start_dev(tmp_path, "--open") as dev:
         without_key = {**dev.environment, "ROCK_BASE_URL": dev.url, "ROCK_CREDENTIALS_FILE": str(tmp_path / "none")}
         assert rock_nomad("ls", environment=without_key).returncode == 0
+
+
+@pytest.mark.skipif(_LACKED is not None, reason=_LACKED or "")
+def test_dev_on_real_servers_says_which_and_lets_their_own_programs_in(tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    with start_dev(tmp_path, "--real", "--nodes", "2", "--env-file", str(env_file)) as dev:
+        assert re.match(r"on nomad \d+\.\d+\.\d+, consul \d+\.\d+\.\d+, nodes node-0, node-1\n", dev.said)
+        script = f". {env_file}; nomad node status && consul members"
+        ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.count(" ready") == 2
+        assert ran.stdout.count(" alive ") == 3
+    assert dev.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "fault"),
+    [
+        (("--nodes", "2"), {}, "the embedded cluster has one node; add --real to --nodes"),
+        (("--real",), {"NOMAD_BIN": "/no/such/nomad"}, "/no/such/nomad cannot be run"),
+        (("--real",), {"PATH": "/nowhere"}, "no nomad on PATH; install 2.0.3 or later, or name it by NOMAD_BIN"),
+    ],
+)
+def test_what_dev_cannot_run_is_said_at_once(
+    tmp_path: Path, options: tuple[str, ...], variables: dict[str, str], fault: str
+) -> None:
+    ran = rock_nomad("dev", "--port", "0", *options, environment={**clean_environment(tmp_path), **variables})
+    assert ran.returncode == 2
+    assert fault in ran.stderr
 
 
 def test_what_hosts_environments_is_set_up_once_and_told(tmp_path: Path) -> None:
@@ -89,19 +129,14 @@ def test_a_gateway_that_lacks_a_setting_names_it(tmp_path: Path) -> None:
 
 def _process_names(marker: str) -> list[str]:
     """Command lines of every process that holds the marker in its environment or arguments."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-            if marker.encode() in told and process.name != str(os.getpid()):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
+    return [command_of(process) for process in pids_naming(marker)]
 
 
-def test_kill_9_of_dev_amid_20_commands_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", DEVS)
+def test_kill_9_of_dev_amid_20_commands_leaves_no_process(tmp_path: Path, options: tuple[str, ...]) -> None:
     marker = f"marker-{os.urandom(8).hex()}"
     daemon = "import os,time; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); time.sleep(600)"
-    with start_dev(tmp_path) as dev:
+    with start_dev(tmp_path, *options) as dev:
         for number in range(4):
             dev.rock_nomad("submit", *SMALL, "--id", f"k{number}", "--env", f"MARKER={marker}")
         assert dev.rock_nomad("exec", "k0", "--", "python3", "-c", daemon).returncode == 0

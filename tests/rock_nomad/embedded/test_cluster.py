@@ -19,6 +19,7 @@ import pytest
 
 from rock_nomad.embedded.cluster import CONSUL_CONNECTIONS, NOMAD_CONNECTIONS, is_bindable
 from tests.cluster import Cluster, run_cluster
+from tests.processes import pids_naming
 
 pytestmark = pytest.mark.slow
 
@@ -64,20 +65,9 @@ def wait_status(cluster: Cluster, job_id: str, *statuses: str, timeout: float = 
     return rows
 
 
-def processes_naming(text: str) -> list[int]:
-    """Processes in whose command line or environment a text stands."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            said = Path(f"/proc/{entry}/cmdline").read_bytes() + Path(f"/proc/{entry}/environ").read_bytes()
-            if text.encode() in said and int(entry) != os.getpid():
-                found.append(int(entry))
-    return found
-
-
 def wait_until_none(text: str, timeout: float = 10.0) -> None:
     deadline = time.monotonic() + timeout
-    while found := processes_naming(text):
+    while found := pids_naming(text):
         assert time.monotonic() < deadline, f"still alive: {found}"
         time.sleep(0.02)  # processes of somebody else's end without telling us
 
@@ -90,7 +80,7 @@ def test_killing_the_server_leaves_no_process_of_any_task(new_id: NewId) -> None
             register(cluster, batch_job(job_id, "raw_exec", task))
         alloc_ids = [wait_status(cluster, job_id, "running")[0]["ID"] for job_id in ids]
         deadline = time.monotonic() + 10
-        while any(len(processes_naming(one)) < 2 for one in alloc_ids):  # the task, and its daemon
+        while any(len(pids_naming(one)) < 2 for one in alloc_ids):  # the task, and its daemon
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.kill(cluster.process_id, signal.SIGKILL)
@@ -109,7 +99,7 @@ def test_the_end_of_a_task_is_the_end_of_its_daemons(embedded: Cluster, new_id: 
     if how == "stop":
         embedded.nomad("DELETE", f"/v1/job/{job_id}")
     wait_status(embedded, job_id, "complete")
-    assert processes_naming(alloc_id) == []
+    assert not pids_naming(alloc_id)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -187,7 +177,7 @@ def _device_ids(cluster: Cluster, alloc_id: str) -> list[str]:
     """The ids that the allocation was given, which its environment must name too."""
     row = cluster.nomad("GET", f"/v1/allocation/{alloc_id}").data
     devices: list[str] = row["AllocatedResources"]["Tasks"]["rocklet"]["Devices"][0]["DeviceIDs"]
-    assert processes_naming(f"NVIDIA_VISIBLE_DEVICES={','.join(devices)}")
+    assert pids_naming(f"NVIDIA_VISIBLE_DEVICES={','.join(devices)}")
     return devices
 
 
@@ -198,7 +188,7 @@ def test_a_task_sees_nothing_of_the_agents_environment(embedded: Cluster, new_id
     job["TaskGroups"][0]["Tasks"][0] |= {"Env": {"X": "${NOMAD_JOB_ID}/${attr.cpu.arch}/${nope}"}, "Meta": {"k": "v"}}
     register(embedded, job)
     alloc_id = wait_status(embedded, job_id, "running")[0]["ID"]
-    (pid, *_) = processes_naming(f"NOMAD_ALLOC_ID={alloc_id}")
+    (pid, *_) = pids_naming(f"NOMAD_ALLOC_ID={alloc_id}")
     environment = dict(
         line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in line
     )
@@ -214,7 +204,7 @@ def test_a_log_is_bounded(embedded: Cluster, new_id: NewId) -> None:
     job["TaskGroups"][0]["Tasks"][0]["LogConfig"] = {"MaxFiles": 2, "MaxFileSizeMB": 1}
     register(embedded, job)
     alloc_id = wait_status(embedded, job_id, "running")[0]["ID"]
-    (pid, *_) = processes_naming(f"NOMAD_ALLOC_ID={alloc_id}")
+    (pid, *_) = pids_naming(f"NOMAD_ALLOC_ID={alloc_id}")
     logs = Path(f"/proc/{pid}/cwd").resolve().parent / "alloc" / "logs"
     deadline = time.monotonic() + 10
     while not (logs / "rocklet.stderr.0").exists() or (logs / "rocklet.stderr.0").read_text() != "done\n":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from rock_nomad.loopback.cluster import Description
 from rock_nomad.loopback.leftovers import sweep
 from rock_nomad.loopback.places import claim_place
 from tests.cluster import Cluster, run_cluster
+from tests.processes import pids_naming
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("real agents")]
 
@@ -50,27 +50,14 @@ def run(cluster: Cluster, job_id: str) -> str:
     return str(rows[0]["ID"])
 
 
-def processes_naming(text: str) -> set[int]:
-    """The processes with a text in their command line or environment."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if text.encode() in said:
-            found.add(int(process.name))
-    return found - {os.getpid()}
-
-
 def test_a_client_that_was_killed_finds_its_tasks_again(cluster: Cluster) -> None:
     alloc_id = run(cluster, "killed-client")
-    tasks = processes_naming(alloc_id)
+    tasks = pids_naming(alloc_id)
     [node] = cluster.nodes
     before = node.find_process_id()
     node.kill()
     assert node.find_process_id() is None
-    assert processes_naming(alloc_id) == tasks
+    assert pids_naming(alloc_id) == tasks
     node.start()
     assert node.find_process_id() not in (None, before)
     cluster.nomad("DELETE", "/v1/job/killed-client")
@@ -99,8 +86,8 @@ def test_two_nodes_run_side_by_side(cluster: Cluster) -> None:
 def test_the_end_of_its_owners_stdin_leaves_nothing() -> None:
     with run_cluster("real") as cluster:
         alloc_id = run(cluster, "left")
-        assert processes_naming(alloc_id)
-    assert not processes_naming(alloc_id)
+        assert pids_naming(alloc_id)
+    assert not pids_naming(alloc_id)
     assert alloc_id not in Path("/proc/self/mounts").read_text()
 
 
@@ -111,8 +98,8 @@ def test_what_a_killed_owner_left_can_be_swept() -> None:
         assert owner.stdout is not None
         description = msgspec.json.decode(owner.stdout.readline(), type=Description)
         owner.send_signal(signal.SIGKILL)
-    assert processes_naming(description.folder) >= set(description.process_ids.values())
+    assert pids_naming(description.folder) >= set(description.process_ids.values())
     with claim_place():  # as the next cluster does
-        assert not processes_naming(description.folder)
+        assert not pids_naming(description.folder)
     sweep(Path(description.folder))
     assert not Path(description.folder).exists()
