@@ -170,11 +170,12 @@ def _handlers(lifecycle: Lifecycle, listing: Listing, preview: Preview) -> Handl
 
 
 def _authenticator(config: GatewayConfig) -> Authenticator:
+    keys = ApiKeys(config.keys_file)
     if not config.open:
-        return ApiKeys(config.keys_file)
+        return keys
     if not is_loopback(config.host):
         raise ConfigError(f"an open gateway asks for no key, so it listens on loopback only, not on {config.host}")
-    return OpenDoor()
+    return OpenDoor(keys)
 
 
 def write_log() -> None:

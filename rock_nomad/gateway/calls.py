@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rock.wire.errors import InvalidRequest
@@ -35,6 +35,8 @@ class Caller:
     name: str
     tenant: str
     role: Literal["user", "operator"]
+    authorization: str | None = field(default=None, repr=False)
+    """An `Authorization` that is no key of ours: for a server behind a forwarded port."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ _OURS = frozenset(
 )
 """What a client says to the gateway and a sandbox must not learn: above all its key."""
 
-_KEYS = _OURS - {"cookie"} | {"xrl-authorization"}
+_KEYS = _OURS - {"cookie"}
 """The same for a server in a sandbox, whose cookies are its own."""
 
 _SERVERS = frozenset({"server", "date"})

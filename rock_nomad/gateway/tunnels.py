@@ -19,10 +19,10 @@ from yarl import URL
 from rock.wire.errors import SandboxUnreachable, unanswered
 from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER
-from rock.wire.tunnels import PORT_HEADER, refusal_from_headers
+from rock.wire.tunnels import PORT_HEADER, TOKEN_HEADER, refusal_from_headers
 from rock_nomad.gateway import headers
 from rock_nomad.gateway.body import ReplayableBody
-from rock_nomad.gateway.calls import current_request_id
+from rock_nomad.gateway.calls import current_caller, current_request_id
 from rock_nomad.gateway.proxy import NOT_THERE, pass_down
 from rock_nomad.gateway.resolver import Resolver
 from rock_nomad.gateway.rocklets import StaleAddress
@@ -174,8 +174,9 @@ def _url(request: web.Request, target: Target, endpoint: RockletEndpoint) -> URL
 
 
 def _headers(request: web.Request, endpoint: RockletEndpoint) -> CIMultiDict[str]:
-    ours = {"Authorization": f"Bearer {endpoint.token}", REQUEST_ID_HEADER: current_request_id.get()}
-    return headers.to_port(request.headers, ours)
+    ours = {TOKEN_HEADER: endpoint.token, REQUEST_ID_HEADER: current_request_id.get()}
+    theirs = current_caller.get().authorization
+    return headers.to_port(request.headers, {**ours, "Authorization": theirs} if theirs else ours)
 
 
 def _check_origin(status: int, said: Mapping[str, str], endpoint: RockletEndpoint) -> None:

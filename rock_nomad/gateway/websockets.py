@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import ClientWebSocketResponse, WSMsgType, web
 
@@ -41,25 +42,40 @@ async def accept(
     return socket
 
 
-async def join(one: _Side, other: _Side) -> None:
-    """Pass messages both ways until a side closes or is lost; then the other is closed with the same words."""
+async def join(one: _Side, other: _Side, *, idle_timeout: float | None = None) -> None:
+    """Pass messages both ways until a side closes or is lost; then the other is closed with the same words.
+
+    With an idle timeout it ends also when no data has passed for so long, in either direction.
+    """
+    limit = asyncio.timeout(idle_timeout)
+    farewell: _Farewell = 1000, f"nothing has passed for {idle_timeout} seconds".encode()
+
+    def note_data() -> None:
+        if idle_timeout is not None:
+            limit.reschedule(asyncio.get_running_loop().time() + idle_timeout)
+
     async with asyncio.TaskGroup() as tasks:
-        pumps = [tasks.create_task(_pump(one, other)), tasks.create_task(_pump(other, one))]
-        done, left = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for task in left:
-            task.cancel()
-    code, reason = done.pop().result()
+        pumps = [tasks.create_task(_pump(*sides, note_data)) for sides in ((one, other), (other, one))]
+        with contextlib.suppress(TimeoutError):
+            async with limit:
+                done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                farewell = done.pop().result()
+        for pump in pumps:
+            pump.cancel()
+    code, reason = farewell
     for side in (one, other):
         await side.close(code=code, message=reason)
 
 
-async def _pump(source: _Side, target: _Side) -> _Farewell:
+async def _pump(source: _Side, target: _Side, note_data: Callable[[], None]) -> _Farewell:
     try:
         while True:
             message = await source.receive()
             if message.type is WSMsgType.CLOSE:
                 code = message.data or 1000
                 return (1000 if code in _UNSAID else code), (message.extra or "").encode()
+            if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):  # a client that pings may still be idle
+                note_data()
             if not await _pass(message.type, message.data, target):
                 return _LOST
     except ConnectionError:

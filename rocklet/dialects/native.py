@@ -75,7 +75,7 @@ class NativeDialect:
         """The operation that is asked for, by somebody who may; None: a tunnel."""
         operation = _ROUTES.get((request.method, request.path))
         if operation is None or not operation.is_open:
-            check_token(request.headers.get("Authorization"), self._token_sha256)
+            check_token(request.headers, self._token_sha256)
         if operation is not None:
             return operation
         if find_tunnel(request) is not None:

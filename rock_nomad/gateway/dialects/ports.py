@@ -23,6 +23,7 @@ __all__ = ["BadPort", "add_rock_ports", "choose_port"]
 _ROOTS = ("/apis/envs/sandbox/v1", "")
 _SERVER_PORT, _VNC_PORT = 8080, 8006
 _LEAST, _GREATEST = 1024, 65535
+_TCP_IDLE_TIMEOUT = 300.0  # seconds
 _HEADER, _QUERY = "X-ROCK-Target-Port", "rock_target_port"
 _OFFERED_INSTEAD = ("binary", "base64")
 """Subprotocols that a server is offered when the client offers none; which one it takes is not told the client."""
@@ -130,7 +131,7 @@ class _RockPorts:
             return await _close(request, *_explain(error, port, target.sandbox_id))
         async with server:
             client = await accept(request, {})
-            await join(client, server)
+            await join(client, server, idle_timeout=_TCP_IDLE_TIMEOUT)
             return client
 
 

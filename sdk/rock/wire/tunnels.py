@@ -24,6 +24,7 @@ __all__ = [
     "FORWARD_PORT",
     "OPEN_CONSOLE",
     "PORT_HEADER",
+    "TOKEN_HEADER",
     "TUNNELS",
     "ConsoleExit",
     "ConsoleRequest",
@@ -35,6 +36,8 @@ __all__ = [
 
 PORT_HEADER = "X-Rock-Port"
 """In every answer of a server behind a forwarded port, with the port's number: what lacks it is said by us."""
+TOKEN_HEADER = "X-Rock-Token"  # noqa: S105 - a header's name
+"""The sandbox's token, on the way to a port behind which a server has an `Authorization` of its own."""
 ERROR_HEADER = "X-Rock-Error"
 """The error, for WebSocket clients: they are not shown the body of an answer that refuses one."""
 

@@ -32,6 +32,7 @@ def keys_file(tmp_path: Path) -> Path:
         {"XRL-Authorization": "Bearer bob"},
         {"Authorization": f"Basic {base64.b64encode(b'anybody:bob').decode()}"},
         {"Authorization": f"Basic {base64.b64encode(b':bob').decode()}", "XRL-Authorization": "Bearer alice"},
+        {"Authorization": "Bearer of a server", "X-API-Key": "bob"},
     ],
 )
 def test_a_key_says_who_calls(keys_file: Path, headers: dict[str, str]) -> None:
@@ -47,7 +48,7 @@ def test_a_key_says_who_calls(keys_file: Path, headers: dict[str, str]) -> None:
         {"Authorization": "Basic bob"},
         {"Authorization": "Bearer bob2"},
         {"X-API-Key": "b\udcffb"},
-        {"Authorization": "Bearer wrong", "X-API-Key": "bob"},
+        {"Authorization": "Bearer wrong", "X-API-Key": "wrong too"},
     ],
 )
 def test_without_a_good_key_nobody_comes_in(keys_file: Path, headers: dict[str, str]) -> None:
@@ -79,5 +80,29 @@ def test_a_gateway_does_not_begin_with_a_bad_table(tmp_path: Path) -> None:
         ApiKeys(tmp_path / "missing.yaml")
 
 
-def test_an_open_door_asks_for_nothing() -> None:
-    assert OpenDoor().identify({}).tenant == "default"
+def test_an_open_door_asks_for_nothing(keys_file: Path) -> None:
+    assert OpenDoor(ApiKeys(keys_file)).identify({}).tenant == "default"
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({"X-API-Key": "bob", "Authorization": "Bearer of a server"}, "Bearer of a server"),
+        ({"X-API-Key": "bob", "Authorization": "Digest of a server"}, "Digest of a server"),
+        ({"X-API-Key": "bob", "Authorization": "Bearer bob"}, None),
+        ({"X-API-Key": "bob", "Authorization": "Bearer alice"}, None),
+        ({"Authorization": "Bearer bob"}, None),
+        ({"X-API-Key": "bob"}, None),
+    ],
+)
+def test_an_authorization_that_is_no_key_is_a_servers(
+    keys_file: Path, headers: dict[str, str], passes: str | None
+) -> None:
+    keys = ApiKeys(keys_file)
+    assert keys.identify(headers).authorization == passes
+    assert OpenDoor(keys).identify(headers).authorization == passes
+    assert "of a server" not in repr(keys.identify(headers))
+
+
+def test_an_open_door_lets_an_authorization_pass_without_a_key(keys_file: Path) -> None:
+    assert OpenDoor(ApiKeys(keys_file)).identify({"Authorization": "Bearer x"}).authorization == "Bearer x"

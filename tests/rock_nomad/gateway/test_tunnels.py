@@ -17,7 +17,7 @@ from yarl import URL
 
 from rock.wire.codec import decode
 from rock.wire.errors import ErrorBody
-from rock.wire.tunnels import PORT_HEADER, refusal_from_headers
+from rock.wire.tunnels import PORT_HEADER, TOKEN_HEADER, refusal_from_headers
 from rock_nomad.gateway.tunnels import relocate
 from tests.cluster import Cluster
 from tests.gateways import Gateway, serve_in, start_gateway_process
@@ -91,6 +91,15 @@ async def test_any_request_passes_as_it_is_without_the_callers_key(served: Serve
     assert said["body"] == ("" if body is None else "\x00ÿ")
     assert (said["headers"]["x-mine"], said["headers"]["cookie"]) == ("1", "a=b")
     assert not {"authorization", "x-api-key", "xrl-authorization"} & set(said["headers"])
+
+
+@pytest.mark.slow
+async def test_an_authorization_of_the_servers_own_reaches_it_and_the_sandboxes_token_does_not(served: Served) -> None:
+    sent = {"X-API-Key": served.gateway.key, "Authorization": "Bearer of the server"}
+    async with served.gateway.session.get(f"{served.root}/show", headers=sent) as reply:
+        said = (await reply.json())["headers"]
+    assert said["authorization"] == "Bearer of the server"
+    assert not {"x-api-key", TOKEN_HEADER.lower()} & set(said)
 
 
 @pytest.mark.slow

@@ -52,7 +52,9 @@ async def _listen(app: web.Application) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _between() -> AsyncIterator[tuple[str, asyncio.Future[tuple[WSMsgType, int]]]]:
+async def _between(
+    *, idle_timeout: float | None = None
+) -> AsyncIterator[tuple[str, asyncio.Future[tuple[WSMsgType, int]]]]:
     """A server that joins each client to the one behind it; and how a client left, as that one heard it."""
     behind, front = web.Application(), web.Application()
     behind[_HEARD] = asyncio.get_running_loop().create_future()
@@ -63,7 +65,7 @@ async def _between() -> AsyncIterator[tuple[str, asyncio.Future[tuple[WSMsgType,
             assert is_websocket(request)
             async with session.ws_connect(url + request.path, autoclose=False, autoping=False) as server:
                 client = await accept(request, {})
-                await join(client, server)
+                await join(client, server, idle_timeout=idle_timeout)
                 return client
 
         front.router.add_get("/{code}", pass_on)
@@ -103,3 +105,19 @@ async def test_a_clients_farewell_reaches_the_server() -> None:
         async with session.ws_connect(url + "/1000") as socket:
             await socket.close(code=4123)
         assert await asyncio.wait_for(left, 5) == (WSMsgType.CLOSE, 4123)
+
+
+async def test_what_is_idle_for_too_long_ends_and_pings_are_no_sign_of_life() -> None:
+    async with _between(idle_timeout=0.1) as (url, left), aiohttp.ClientSession() as session:
+        async with session.ws_connect(url + "/1000", autoping=False) as socket:
+            began = asyncio.get_running_loop().time()
+            for _ in range(3):
+                await asyncio.sleep(0.06)
+                await socket.send_str("busy")
+                assert await socket.receive_str() == "busy"
+            await socket.ping(b"")
+            assert (await socket.receive()).type is WSMsgType.PONG
+            message = await asyncio.wait_for(socket.receive(), 5)
+            assert (message.data, message.extra) == (1000, "nothing has passed for 0.1 seconds")
+            assert asyncio.get_running_loop().time() - began > 0.25
+        assert await asyncio.wait_for(left, 5) == (WSMsgType.CLOSE, 1000)
