@@ -51,7 +51,7 @@ async def join(one: _Side, other: _Side, *, idle_timeout: float | None = None) -
     farewell: _Farewell = 1000, f"nothing has passed for {idle_timeout} seconds".encode()
 
     def note_data() -> None:
-        if idle_timeout is not None:
+        if idle_timeout is not None and not limit.expired():
             limit.reschedule(asyncio.get_running_loop().time() + idle_timeout)
 
     async with asyncio.TaskGroup() as tasks:

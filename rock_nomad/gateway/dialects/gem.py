@@ -6,7 +6,6 @@ Source: rl-rock 1.11, `rock/admin/gem/api.py`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from typing import Annotated, TypeVar
@@ -35,11 +34,9 @@ from rock.wire.errors import (
     SandboxEnded,
     SessionNotFound,
 )
-from rock.wire.messages import CreateSandboxRequest, Empty, GetSandboxRequest, State
+from rock.wire.messages import CreateSandboxRequest, Empty
 from rock.wire.operations import (
     CLOSE_ENV,
-    CREATE_SANDBOX,
-    GET_SANDBOX,
     LIST_ENVS,
     MAKE_ENV,
     RESET_ENV,
@@ -47,12 +44,9 @@ from rock.wire.operations import (
     STOP_SANDBOX,
 )
 from rock_nomad.gateway.dialects import Dialect, Endpoint, Perform
-from rock_nomad.names import new_sandbox_id
+from rock_nomad.gateway.dialects.starts import HOLD, started
 
 __all__ = ["Gem"]
-
-HOLD = 20.0  # seconds; the longest there is
-ABANDON_TIMEOUT = 10.0  # seconds to end a sandbox of which nobody will hear
 
 _PREFIX = "/apis/v1/envs/gem"
 _JSON = "application/json"
@@ -108,17 +102,10 @@ class Gem:
     async def _make(self, request: web.Request, perform: Perform) -> web.Response:
         """Start a sandbox and make the environment in it; both, or neither if that fails or the caller goes away."""
         wanted = await _read(_Make, request)
-        sandbox_id = new_sandbox_id()
-        create = CreateSandboxRequest(spec=msgspec.structs.replace(ENV_SANDBOX, sandbox_id=sandbox_id), hold=HOLD)
-        try:
-            status = await perform(CREATE_SANDBOX, create)
-            while status.state is State.PENDING:
-                status = await perform(GET_SANDBOX, GetSandboxRequest(hold=HOLD), sandbox_id=sandbox_id)
-            await perform(MAKE_ENV, MakeEnvRequest(env_id=wanted.env_id), sandbox_id=sandbox_id)
-        except BaseException:
-            await _abandon(create, sandbox_id, perform)
-            raise
-        return _reply(_About(sandbox_id=sandbox_id))
+        create = CreateSandboxRequest(spec=ENV_SANDBOX, hold=HOLD, on_abandoned="stop")
+        async with started(perform, create) as status:
+            await perform(MAKE_ENV, MakeEnvRequest(env_id=wanted.env_id), sandbox_id=status.sandbox_id)
+        return _reply(_About(sandbox_id=status.sandbox_id))
 
     async def _reset(self, request: web.Request, perform: Perform) -> web.Response:
         wanted = await _read(_Reset, request)
@@ -144,17 +131,6 @@ class Gem:
         wanted = await _read(_About, request)
         listed = await perform(LIST_ENVS, Empty(), sandbox_id=wanted.sandbox_id)
         return _reply(_EnvIds(env_id=listed.env_ids))
-
-
-async def _abandon(create: CreateSandboxRequest, sandbox_id: str, perform: Perform) -> None:
-    """End a sandbox of which nobody will hear."""
-    try:
-        async with asyncio.timeout(ABANDON_TIMEOUT):
-            # Its registration may be under way still; asked for once more it is there, and can be stopped.
-            await perform(CREATE_SANDBOX, msgspec.structs.replace(create, hold=0.0))
-            await perform(STOP_SANDBOX, Empty(), sandbox_id=sandbox_id)
-    except (RockException, TimeoutError) as error:
-        log.info("sandbox %s, if there is one, is left to its idle timeout: %r", sandbox_id, error)
 
 
 async def _read(kind: type[_T], request: web.Request) -> _T:

@@ -18,6 +18,7 @@ __all__ = [
     "QUIRKS",
     "START_HOLD",
     "STATUS_HOLD",
+    "SYNC_START_LIMIT",
     "TEMPORARY_IDLE_TIMEOUT",
     "Quirk",
     "clean_output",
@@ -48,6 +49,7 @@ QUIRKS = (
     Quirk("errors are HTTP 200 with status Failed", "envelope", "rl-rock 1.11, rock/actions/response.py"),
     Quirk("start_async answers within 5 s, with a host", "create_sandbox: hold", f"{_CLIENT}: start"),
     Quirk("a start whose caller goes away leaves nothing", "create_sandbox: on_abandoned=stop", f"{_CLIENT}: start"),
+    Quirk("start waits 85 s for the sandbox to run", "reply", _MANAGER),
     Quirk("an id may be used anew once its sandbox ended", "create_sandbox: on_existing", _MANAGER),
     Quirk("get_status of a pending sandbox is held", "get_sandbox: hold", f"{_CLIENT}: start polls every 3 s"),
     Quirk("get_status counts as an action", "get_sandbox: renew", f"{_PROXY}: _update_expire_time"),
@@ -75,6 +77,7 @@ QUIRKS = (
 
 START_HOLD = 3.0  # seconds, after those that the cluster's first word may take: 5 together
 STATUS_HOLD = 20.0  # seconds
+SYNC_START_LIMIT = 85.0  # seconds
 PROBE_HOLD = 4.0  # seconds: the client's own patience with `kill -0` begins at twice 5
 TEMPORARY_IDLE_TIMEOUT = 600.0  # seconds; the client looks after its background commands every 298 at the latest
 ANNOUNCEMENT = "PIDSTART"

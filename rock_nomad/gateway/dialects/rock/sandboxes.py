@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rock.wire.errors import InvalidRequest, RockException, SandboxNotFound
+from rock.wire.errors import InvalidRequest, NotReady, RockException, SandboxNotFound
 from rock.wire.messages import (
     CreateSandboxRequest,
     Empty,
@@ -29,6 +31,7 @@ from rock_nomad.gateway.dialects.rock.requests import (
     to_list,
     to_spec,
 )
+from rock_nomad.gateway.dialects.starts import HOLD, started
 from rock_nomad.gateway.errors import why_not
 
 __all__ = ["CALLS"]
@@ -36,6 +39,12 @@ __all__ = ["CALLS"]
 _Json = dict[str, Any]
 _FAILED = frozenset({Phase.FAILED, Phase.TIMEOUT})
 _NO_SNAPSHOTS = "files do not survive a stop on Nomad; start another sandbox"
+_NO_COMMIT = "the gateway reaches no image engine on Nomad's nodes; build the image beforehand and start from it"
+_NO_WARMUP = "there is no warm-up: Nomad pulls an image when a sandbox is placed; start one to have it pulled"
+_NO_TASKSETS = "there are no task sets: what ROCK's workers clean up, Nomad's own collection does"
+_NO_MOUNTS = "mounts are the node's affair and not told; `nomad alloc status` shows them to an operator"
+_NO_NACOS = "there is no Nacos; a cluster's profile is in its gateways' configuration"
+_NO_HOST_PROXY = "hosts are not reached through the gateway; sandboxes are, at /sandboxes/{id}/proxy"
 
 
 async def _start(asked: Asked[StartRequest]) -> _Json:
@@ -44,6 +53,17 @@ async def _start(asked: Asked[StartRequest]) -> _Json:
         spec=spec, hold=quirks.START_HOLD, on_existing="replace_ended", on_abandoned="stop"
     )
     return render_start(await asked.perform(CREATE_SANDBOX, wanted), asked.gateway)
+
+
+async def _start_and_wait(asked: Asked[StartRequest]) -> _Json:
+    spec = to_spec(asked.request, asked.http.headers)
+    wanted = CreateSandboxRequest(spec=spec, hold=HOLD, on_existing="replace_ended", on_abandoned="stop")
+    try:
+        async with asyncio.timeout(quirks.SYNC_START_LIMIT), started(asked.perform, wanted) as status:
+            return render_start(status, asked.gateway)
+    except TimeoutError:
+        limit = f"{quirks.SYNC_START_LIMIT:g}s"
+        raise NotReady(f"sandbox not running after {limit}, and stopped; start_async waits longer") from None
 
 
 async def _get_status(asked: Asked[StatusRequest]) -> _Json:
@@ -104,6 +124,31 @@ def _refused(sandbox_id: str, message: str) -> InvalidRequest:
     return InvalidRequest(message, details={"field": "sandbox_id", "value": sandbox_id, "expected": "another call"})
 
 
+async def _commit_status(asked: Asked[SandboxRequest]) -> _Json:
+    sandbox_id = asked.request.sandbox_id
+    await asked.perform(GET_SANDBOX, GetSandboxRequest(), sandbox_id=sandbox_id)
+    raise _refused(sandbox_id, f"STATUS_NOT_FOUND: sandbox {sandbox_id} was never committed: {_NO_COMMIT}")
+
+
+async def _commit(asked: Asked[SandboxRequest]) -> _Json:
+    sandbox_id = asked.request.sandbox_id
+    try:
+        await asked.perform(GET_SANDBOX, GetSandboxRequest(), sandbox_id=sandbox_id)
+    except SandboxNotFound as error:
+        raise SandboxNotFound(f"SANDBOX_NOT_FOUND: {error.message}", details=error.details) from error
+    raise _refused(sandbox_id, f"sandbox {sandbox_id} cannot be committed: {_NO_COMMIT}")
+
+
+def _not_to_be_had(what: str) -> Callable[[Asked[Nothing]], Awaitable[_Json]]:
+    """A call that ROCK has and Nomad does not."""
+
+    async def refuse(asked: Asked[Nothing]) -> _Json:
+        details = {"field": "path", "value": asked.http.path, "expected": "another call"}
+        raise InvalidRequest(what, details=details)
+
+    return refuse
+
+
 async def _batch(asked: Asked[BatchRequest]) -> _Json:
     ids = asked.request.sandbox_ids
     wanted = ListSandboxesRequest(sandbox_id=ids, limit=2000)
@@ -127,6 +172,7 @@ async def _get_token(_asked: Asked[Nothing]) -> _Json:
 
 CALLS: tuple[RockCall[Any], ...] = (
     RockCall("POST", "/start_async", StartRequest, _start, "async start sandbox failed"),
+    RockCall("POST", "/start", StartRequest, _start_and_wait, "start sandbox failed", is_long=True),
     RockCall("GET", "/get_status", StatusRequest, _get_status, "get sandbox status failed"),
     RockCall("GET", "/is_alive", SandboxRequest, _is_alive, "get sandbox is alive failed"),
     RockCall("POST", "/stop", SandboxRequest, _stop, "stop sandbox failed"),
@@ -136,6 +182,14 @@ CALLS: tuple[RockCall[Any], ...] = (
     RockCall("POST", "/sandboxes/{sandbox_id}/archive", SandboxRequest, _archive, "archive sandbox failed"),
     RockCall("POST", "/sandboxes/batch", BatchRequest, _batch, "batch get sandbox status failed"),
     RockCall("GET", "/sandboxes", ListRequest, _list, "list sandboxes failed"),
+    RockCall("POST", "/commit", SandboxRequest, _commit, "commit sandbox failed"),
+    RockCall("GET", "/commit/{sandbox_id}", SandboxRequest, _commit_status, "get commit status failed"),
+    RockCall("POST", "/warmup/tasks", Nothing, _not_to_be_had(_NO_WARMUP), "warmup failed"),
+    RockCall("POST", "/ops/tasksets", Nothing, _not_to_be_had(_NO_TASKSETS), "create taskset failed"),
+    RockCall("GET", "/ops/tasksets/{taskset_id}", Nothing, _not_to_be_had(_NO_TASKSETS), "get taskset failed"),
+    RockCall("GET", "/sandboxes/{sandbox_id}/mount-infos", Nothing, _not_to_be_had(_NO_MOUNTS), "get mounts failed"),
+    RockCall("GET", "/get_nacos_config", Nothing, _not_to_be_had(_NO_NACOS), "get nacos config failed"),
+    RockCall("POST", "/host/proxy/{path:.*}", Nothing, _not_to_be_had(_NO_HOST_PROXY), "host proxy post failed"),
     RockCall("GET", "/get_token", Nothing, _get_token, "get oss sts token failed"),
 )
 """What ROCK offers of it here; its source is rl-rock 1.11, `rock/admin/entrypoints`."""

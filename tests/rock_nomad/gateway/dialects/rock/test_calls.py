@@ -1,6 +1,7 @@
 """Whatever is sent to ROCK's calls, the answer is an envelope with a code of ROCK's."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -36,7 +37,7 @@ async def _send(gateway: Gateway, call: RockCall[Any], said: Any) -> None:  # no
     is_query = call.method == "GET"
     async with gateway.session.request(
         call.method,
-        gateway.url + PREFIX + call.path.replace("{sandbox_id}", "unknown"),
+        gateway.url + PREFIX + re.sub(r"\{[^}]*\}", "unknown", call.path),
         params=as_query(said) if is_query else None,
         data=None if is_query else said if isinstance(said, bytes) else json.dumps(said).encode(),
         headers={"X-API-Key": gateway.key, "Content-Type": "application/json"},

@@ -77,6 +77,80 @@ async def test_sandboxes_are_listed_by_page_and_owner_and_in_batches(embedded: C
         assert {each["sandbox_id"] for each in batch["result"]["statuses"]} == set(ids[1:])
 
 
+SMALL = {"image": "a", "memory": "64m", "cpus": 0.1}
+
+
+async def test_the_older_start_answers_with_a_sandbox_that_runs(embedded_gateway: Gateway) -> None:
+    started = await _call(embedded_gateway, "POST", f"{PREFIX}/start", {**SMALL, "sandbox_id": "sync-start"})
+    assert (started["status"], started["result"]["sandbox_id"]) == ("Success", "sync-start")
+    ran = await _call(embedded_gateway, "POST", f"{PREFIX}/execute", {"sandbox_id": "sync-start", "command": ["true"]})
+    assert ran["result"]["exit_code"] == 0
+    again = await _call(embedded_gateway, "POST", f"{PREFIX}/start", {**SMALL, "sandbox_id": "sync-start"})
+    assert (again["result"]["code"], "Sandbox sync-start already exists" in again["error"]) == (4000, True)
+    alive = await _call(embedded_gateway, "GET", f"{PREFIX}/is_alive?sandbox_id=sync-start")
+    assert alive["result"]["is_alive"] is True
+
+
+async def test_an_older_start_that_fails_or_is_given_up_leaves_nothing(embedded_gateway: Gateway) -> None:
+    await embedded_gateway.create("sync-fills", cpus=embedded_gateway.cpus * 0.9)
+    large = {**SMALL, "cpus": embedded_gateway.cpus * 0.9}
+    failed = await _call(embedded_gateway, "POST", f"{PREFIX}/start", {**large, "startup_timeout": 1})
+    assert (failed["message"], failed["result"]["code"]) == ("start sandbox failed", 5000)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await _call(embedded_gateway, "POST", f"{PREFIX}/start", large)
+    async with asyncio.timeout(20):
+        while len(alive := await _alive(embedded_gateway)) > 1:  # noqa: ASYNC110 - what is done for nobody tells nobody
+            await asyncio.sleep(0.1)
+    assert alive == ["sync-fills"]
+
+
+async def _alive(gateway: Gateway) -> list[str]:
+    listed = await gateway.call(LIST_SANDBOXES)
+    return [each.sandbox_id for each in listed.sandboxes if each.state is not State.STOPPED]
+
+
+async def test_a_life_after_its_end_is_told_as_rock_has_it(gateway: Gateway) -> None:
+    about = {"sandbox_id": "rock-ended"}
+    await _call(gateway, "POST", f"{PREFIX}/start", {**SMALL, **about, "auto_delete_seconds": 60})
+    for call, said in (
+        ("delete", "only a sandbox that has ended can be deleted"),
+        ("restart", "current state is 'running'"),
+        ("commit", "cannot be committed"),
+    ):
+        refused = await _call(gateway, "POST", f"{PREFIX}/{call}", about)
+        assert (refused["result"]["code"], said in refused["error"]) == (4000, True), refused
+    assert (await _call(gateway, "POST", f"{PREFIX}/stop", about))["result"] == "rock-ended stopped"
+    for path in ("restart", "sandboxes/rock-ended/restart"):
+        refused = await _call(gateway, "POST", f"{PREFIX}/{path}", about)
+        assert refused["result"]["code"] == 4000
+        assert "files do not survive a stop on Nomad" in refused["error"]
+    hidden = await _call(gateway, "GET", f"{PREFIX}/get_status?sandbox_id=rock-ended")
+    assert hidden["result"]["code"] == 4000
+    assert "Sandbox rock-ended not found: sandbox rock-ended has ended: it was stopped by request" in hidden["error"]
+    shown = await _call(gateway, "GET", f"{PREFIX}/get_status?sandbox_id=rock-ended&include_all_states=True")
+    assert (shown["result"]["state"], shown["result"]["is_alive"]) == ("stopped", False)
+    assert shown["result"]["state_history"][-1]["to_state"] == "stopped"
+    listed = (await _call(gateway, "GET", f"{PREFIX}/sandboxes?state=stopped"))["result"]["items"]
+    assert [each["sandbox_id"] for each in listed] == ["rock-ended"]
+    for _ in range(2):
+        assert (await _call(gateway, "POST", f"{PREFIX}/delete", about))["result"] == "rock-ended deleted"
+    gone = await _call(gateway, "GET", f"{PREFIX}/get_status?sandbox_id=rock-ended&include_all_states=True")
+    assert (gone["result"]["code"], "Sandbox rock-ended not found" in gone["error"]) == (4000, True)
+
+
+async def test_a_registrys_password_is_taken_and_never_shown(embedded: Cluster) -> None:
+    secret = "hunter2-of-the-registry"
+    async with start_gateway(embedded, default_isolation="mock") as gateway:
+        wanted = {**SMALL, "sandbox_id": "registry", "registry_username": "ann", "registry_password": secret}
+        said = [await _call(gateway, "POST", f"{PREFIX}/start_async", wanted)]
+        assert said[0]["status"] == "Success"
+        said += [await _call(gateway, "GET", f"{PREFIX}/get_status?sandbox_id=registry")]
+        said += [await _call(gateway, "GET", f"{PREFIX}/sandboxes")]
+        job = await asyncio.to_thread(embedded.nomad, "GET", "/v1/job/sbx-registry")
+        assert (job.status, secret in str((said, job.data))) == (200, False)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "names"),
     [
@@ -103,6 +177,15 @@ async def test_sandboxes_are_listed_by_page_and_owner_and_in_batches(embedded: C
         ("POST", "/delete", {}, "sandbox_id"),
         ("POST", "/restart", {"sandbox_id": "unknown"}, "Sandbox unknown not found"),
         ("POST", "/sandboxes/unknown/archive", {}, "unknown"),
+        ("POST", "/start", {}, "image"),
+        ("POST", "/commit", {"sandbox_id": "unknown", "image_tag": "a"}, "SANDBOX_NOT_FOUND"),
+        ("GET", "/commit/unknown", None, "Sandbox unknown not found"),
+        ("POST", "/warmup/tasks", {"image": "python:3.11"}, "there is no warm-up"),
+        ("POST", "/ops/tasksets", {"spec": {}}, "there are no task sets"),
+        ("GET", "/ops/tasksets/any", None, "there are no task sets"),
+        ("GET", "/sandboxes/a/mount-infos", None, "nomad alloc status"),
+        ("GET", "/get_nacos_config", None, "there is no Nacos"),
+        ("POST", "/host/proxy/execute", {}, "/sandboxes/{id}/proxy"),
         ("POST", "/run_in_session", {"sandbox_id": "a"}, "command"),
         ("POST", "/run_in_session", {"sandbox_id": "a", "command": "true", "check": "maybe"}, "check"),
         ("POST", "/run_in_session", {"sandbox_id": "a", "command": "true", "timeout": -1}, "timeout"),
