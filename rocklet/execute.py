@@ -30,7 +30,7 @@ async def execute(
 
     A text is run by the shell that sessions have.  A background process that keeps the output open delays nothing,
     and lives.
-    Raises CommandFailed: no such program, no such directory.
+    Raises CommandFailed: no such program, no such directory.  InvalidRequest: a text, and the image has no shell.
     """
     began, ooms = time.monotonic(), children.ooms.count()
     program = _Program(request, children, surroundings)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from rock.wire.errors import CommandFailed, SessionBusy, SessionNotFound
+from rock.wire.errors import CommandFailed, InvalidRequest, SessionBusy, SessionNotFound
 from rock.wire.messages import InterruptRequest, Observation, RunRequest, Session
 from rocklet.actions import Call
 from rocklet.memory import OOM_REASON, OomCounter
@@ -83,7 +83,7 @@ class BashSession:
     async def open(self, call: Call) -> Session:
         """Start the shell; who comes meanwhile waits.
 
-        Raises CommandFailed: the shell did not start, or not in time.
+        Raises CommandFailed: the shell did not start, or not in time.  InvalidRequest: the image has none.
         """
         async with self._turn(call) as is_mine:
             if is_mine:
@@ -118,7 +118,13 @@ class BashSession:
         shell = self._shell
         if shell is None:
             raise self._gone()
-        return Session(session=self.name, shell=shell.flavor.name, pid=shell.pid, output=self._startup_output)
+        return Session(
+            session=self.name,
+            shell=shell.flavor.name,
+            pid=shell.pid,
+            output=self._startup_output,
+            warnings=shell.flavor.warnings,
+        )
 
     async def run(self, request: RunRequest, call: Call) -> Observation:
         """Run a command when its turn has come, or type into the program in the foreground.
@@ -268,7 +274,7 @@ class BashSession:
     async def _replace_shell(self) -> None:
         try:
             await self._start_shell()
-        except CommandFailed as error:  # the next command tries again
+        except (CommandFailed, InvalidRequest) as error:  # the next command tries again
             log.warning("session %s has no shell: %s", self.name, error)
 
     async def _start_shell(self) -> None:
@@ -290,7 +296,7 @@ class BashSession:
 
     async def _prepare(self, shell: Shell) -> str:
         """Bring a new shell to where its first command can run; what its start-up files printed."""
-        await self._run_quietly(shell, "")
+        await self._run_quietly(shell, shell.flavor.preparation)
         shell.take_output()  # the prompt that it came with
         printed = Output(_STARTUP_OUTPUT)
         for source in self._start.sources:

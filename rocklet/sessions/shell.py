@@ -26,7 +26,7 @@ import subprocess
 
 import msgspec
 
-from rock.wire.errors import CommandFailed
+from rock.wire.errors import InvalidRequest
 from rocklet.descriptors import Inlet, Outlet
 from rocklet.processes import Child, Children, group_members, is_newborn, signal_group, signal_process
 from rocklet.sessions.output import Expectation, Output
@@ -53,6 +53,12 @@ class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     """The prefix that reaches a builtin past aliases and functions."""
     quiet: str
     """Empties every prompt; run after each command, because commands may set them."""
+    script: list[str]
+    """The arguments ahead of a script that is to be run whatever the environment names to be read first."""
+    preparation: str = ""
+    """What a session runs first."""
+    warnings: list[str] = []
+    """What callers who count on bash have to know."""
 
 
 _BASH = Flavor(
@@ -60,21 +66,34 @@ _BASH = Flavor(
     argv=["--noprofile", "--norc", "--noediting", "+o", "history", "+H", "-i"],
     builtin="\\builtin ",
     quiet="PS1= PS2= PS0= PROMPT_COMMAND=()",
+    script=["--norc", "-p", "-c"],  # with a socket as its stdin it would take itself for a remote shell
 )
 # `command` also keeps an error inside eval from ending the line, which sh would drop together with the next one.
-_SH = Flavor(name="sh", argv=["-i"], builtin="\\command ", quiet="PS1= PS2=")
+_SH = Flavor(
+    name="sh",
+    argv=["-i"],
+    builtin="\\command ",
+    quiet="PS1= PS2=",
+    script=["-c"],
+    # Clients of ROCK end each background command with this builtin of bash.  Here only nohup is needed to outlive it.
+    preparation="disown() { :; }",
+    warnings=["the image has no bash; the session runs sh, which lacks bash's own syntax ([[ ]], arrays, source)"],
+)
 
 
 def find_flavor(path: str) -> tuple[Flavor, str]:
     """The best shell on a PATH, and where it is: bash, else sh.
 
-    Raises CommandFailed: the image has no shell at all.
+    Raises InvalidRequest: the image has none, so that nothing but `execute` with a list of arguments can work.
     """
     for flavor in (_BASH, _SH):
         program = shutil.which(flavor.name, path=path)
         if program is not None:
             return flavor, program
-    raise CommandFailed(f"there is neither bash nor sh on {path}; add one to the image")
+    raise InvalidRequest(
+        f"this image has no shell: neither bash nor sh is on {path}; use execute with a list of arguments, or add one",
+        details={"field": "command", "value": None, "expected": "execute with a list of arguments"},
+    )
 
 
 def frame_command(flavor: Flavor, command: str, nonce: str, status: int) -> bytes:
@@ -121,8 +140,9 @@ class Shell:
         if surroundings.account is not None:
             self._terminal.give_to(surroundings.account.uid, surroundings.account.gid)
         ours, theirs = socket.socketpair()
-        # The first terminal that a session's leader opens becomes its controlling one; sh does it, bash replaces sh.
-        opener = ["/bin/sh", "-c", 'terminal=$1; shift; exec "$@" 1<>"$terminal" 2>&1', "sh", self._terminal.path]
+        # The first terminal that a session's leader opens becomes its controlling one; the shell then replaces itself.
+        open_terminal = 'terminal=$1; shift; exec "$@" 1<>"$terminal" 2>&1'
+        opener = [self._program, *self.flavor.script, open_terminal, "sh", self._terminal.path]
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
             child = children.spawn(

@@ -247,11 +247,15 @@ class Sandbox(AbstractSandbox):
     async def create_session(
         self, create_session_request: CreateBashSessionRequest | None = None
     ) -> CreateBashSessionResponse:
-        """Start a bash that keeps its state from command to command; one of the same name is kept as it is."""
+        """Start a bash that keeps its state from command to command; one of the same name is kept as it is.
+
+        Where the image has no bash it is a sh, and `output` begins with a sentence that says so.
+        Raises BadRequestRockError: the image has no shell at all; use `execute`.
+        """
         session = await self._rocklet.call(
             ops.CREATE_SESSION, _convert.to_create_session(create_session_request or CreateBashSessionRequest())
         )
-        return CreateBashSessionResponse(output=session.output)
+        return CreateBashSessionResponse(output=session.said())
 
     async def close_session(self, request: CloseBashSessionRequest | None = None) -> CloseBashSessionResponse:
         """End a session and what runs in it; one that is not there is no error."""

@@ -67,6 +67,14 @@ async def test_creating_a_session_again_keeps_it(sandbox: Sandbox) -> None:
     assert (await sandbox.arun("echo $x", session="default")).output == "1"
 
 
+async def test_an_image_without_bash_is_said_where_users_look(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    said = await sandbox.create_session(CreateBashSessionRequest(env={"PATH": str(tmp_path)}))
+    assert said.output.startswith("the image has no bash; the session runs sh")
+    with pytest.raises(BadRequestRockError, match=r"this image has no shell.*use execute"):
+        await sandbox.create_session(CreateBashSessionRequest(session="none", env={"PATH": str(tmp_path / "none")}))
+
+
 async def test_a_session_that_was_not_created_is_an_error_and_closing_it_is_none(sandbox: Sandbox) -> None:
     with pytest.raises(SessionNotFound):
         await sandbox.arun("true", session="never-made")

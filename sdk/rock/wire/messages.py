@@ -311,6 +311,12 @@ class Session(_Result, frozen=True, kw_only=True):
     output: str = ""
     """What the start-up files printed."""
     existed: bool = False
+    warnings: list[str] = []
+    """In what it is less than a bash, in sentences."""
+
+    def said(self) -> str:
+        """The warnings and what the start-up files printed, for ROCK's clients, who read one text."""
+        return "".join([*(f"{warning}\n" for warning in self.warnings), self.output])
 
 
 class SessionRequest(_Request, frozen=True, kw_only=True):

@@ -498,21 +498,32 @@ async def test_a_session_of_another_user_is_that_user_with_job_control(caller: C
 async def test_an_image_without_bash_gets_sh_and_says_so(caller: Caller, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "cat", "sleep"):
+    for name in ("sh", "cat", "nohup", "sleep"):
         (tools / name).symlink_to(f"/bin/{name}")
     session = await open_session(caller, env={"PATH": str(tools)})
     assert session.shell == "sh"
+    assert session.said().startswith("the image has no bash; the session runs sh")
     assert (await caller.run("echo hi; false")).exit_code == 1
     assert (await caller.run("echo $?\ncat <<E\nit's\nE")).output == "1\nit's\n"
     assert (await caller.run("cat; echo unreached", timeout=TIMED_OUT)).timed_out
     assert (await caller.run("PS1='> '; echo 'x", timeout=5.0)).exit_code == 2
     assert (await caller.run("exit 4", timeout=5.0)).exit_code == 4
-    assert (await caller.run("echo ok")).output == "ok\n"
+    background = "nohup sleep 0 </dev/null >/dev/null 2>&1 & echo ${!}; disown"  # as ROCK's clients send it
+    assert (await caller.run(background)).exit_code == 0
 
 
-async def test_an_image_without_any_shell_is_a_typed_error(caller: Caller, tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match="neither bash nor sh"):
+async def test_an_image_without_any_shell_says_what_to_use_instead(caller: Caller, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"no shell: neither bash nor sh .*use execute with a list of arguments"):
         await open_session(caller, env={"PATH": str(tmp_path)})
+    assert not (await caller.call(LIST_SESSIONS)).sessions
+
+
+async def test_a_shell_needs_no_other_to_be_started(caller: Caller, tmp_path: Path) -> None:
+    (tmp_path / "bash").symlink_to("/bin/bash")
+    (tmp_path / "start-up").write_text("echo never")
+    session = await open_session(caller, env={"PATH": str(tmp_path), "BASH_ENV": str(tmp_path / "start-up")})
+    assert (session.shell, session.output, session.warnings) == ("bash", "", [])
+    assert (await caller.run("echo ${0##*/} $SHLVL")).output == "bash 1\n"
 
 
 async def test_a_run_in_no_session_names_the_remedy(caller: Caller) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rock.wire.errors import CommandFailed
+from rock.wire.errors import InvalidRequest
 from rocklet.processes import Children
 from rocklet.sessions.shell import Shell, find_flavor, frame_command
 from rocklet.surroundings import Surroundings
@@ -40,7 +40,7 @@ async def run(shell: Shell, command: str) -> tuple[str, int]:
 
 def test_bash_is_preferred_and_a_path_without_shells_is_an_error() -> None:
     assert find_flavor(_PATH)[0].name == "bash"
-    with pytest.raises(CommandFailed, match="neither bash nor sh"):
+    with pytest.raises(InvalidRequest, match="neither bash nor sh"):
         find_flavor("/nonono")
 
 

@@ -46,7 +46,7 @@ _CHUNK = 64 * 1024  # bytes
 async def _create_session(asked: Asked[CreateSessionRequest]) -> _Json:
     wanted = to_create_session(asked.request)
     session = await asked.perform(CREATE_SESSION, wanted, sandbox_id=asked.request.sandbox_id)
-    return {"output": session.output, "session_type": "bash"}
+    return {"output": session.said(), "session_type": "bash"}
 
 
 async def _close_session(asked: Asked[CloseSessionRequest]) -> _Json:

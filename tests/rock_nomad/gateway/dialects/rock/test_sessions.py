@@ -84,6 +84,15 @@ async def test_a_long_command_sends_whitespace_so_that_a_short_read_timeout_does
         assert (said[:2], (await reply.json())["result"]["output"]) == (b"  ", "late")
 
 
+async def test_an_image_without_bash_is_said_in_the_one_text_that_clients_show(client: _Client, tmp_path: Path) -> None:
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    created = await client.call("create_session", session="plain", env={"PATH": str(tmp_path)})
+    assert created["result"]["output"].startswith("the image has no bash; the session runs sh")
+    refused = await client.call("create_session", session="none", env={"PATH": "/none"})
+    assert refused["result"]["code"] == 4000
+    assert "this image has no shell" in refused["error"]
+
+
 async def test_what_check_wants_decides_how_a_status_is_told(client: _Client) -> None:
     assert (await client.run("false"))["error"] == "Command 'false' failed with exit code 1. Here is the output:\n''"
     assert (await client.run("false", check="silent"))["result"]["exit_code"] == 1
