@@ -1,30 +1,48 @@
-"""The published rl-rock, as files to read; nothing of it is imported or run."""
+"""ROCK's published client, rl-rock, in a virtual environment of its own: made once, kept outside of this checkout.
+
+There it is run as users run it; and its files are read, without importing them, to be compared with ours.
+"""
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.gateways import Gateway
+
 __all__ = [
+    "SAMPLES",
     "VERSION",
     "client_modules",
     "find_rl_rock",
     "public_names",
     "read_module",
     "require_rl_rock",
+    "rl_rock_python",
+    "run_sample",
+    "seconds",
     "server_modules",
 ]
 
 VERSION = "1.11.0"
+SAMPLES = Path(__file__).parent / "samples"
+TRUE_TIMES = "ROCK_TEST_TRUE_TIMES"
+"""A variable; where it is set, commands take as long as a trainer's do: minutes."""
+
+_INSTALL_TIMEOUT = 600.0  # seconds; it takes half a minute
+_RUN_TIMEOUT = 900.0 if os.environ.get(TRUE_TIMES) else 120.0  # seconds
+
 _SERVER = {
     "rock.admin": "the gateway of ROCK; ours is `rock_nomad.gateway`",
     "rock.cli": "ROCK's command line; ours is `rock-nomad`",
@@ -55,29 +73,81 @@ def server_modules() -> dict[str, str]:
 
 @cache
 def find_rl_rock() -> Path | None:
-    """The folder that holds rl-rock's `rock/`, downloaded once; None where it cannot be had."""
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    folder = cache_home / "rock-nomad-tests" / f"rl-rock-{VERSION}-files"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", temporary]
-            ran = subprocess.run([*command, f"rl-rock=={VERSION}"], capture_output=True, check=False, timeout=120)
-            wheels = list(Path(temporary).glob("*.whl"))
-            if ran.returncode != 0 or not wheels:
-                return None
-            with zipfile.ZipFile(wheels[0]) as wheel:
-                wheel.extractall(Path(temporary) / "files")
-            (Path(temporary) / "files").rename(folder)
-    return folder
+    """The folder that holds rl-rock's `rock/`; None where it cannot be had."""
+    name = f"rl-rock-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(cache_home) / "rock-nomad-tests" / name
+    if not folder.exists() and not _install(folder):
+        return None
+    return next(folder.glob("lib/python*/site-packages"))
 
 
 def require_rl_rock() -> Path:
     """The same; a test that needs it is skipped where it cannot be had."""
     folder = find_rl_rock()
     if folder is None:
-        pytest.skip(f"no rl-rock {VERSION}: not cached, and it cannot be downloaded")
+        pytest.skip(f"no rl-rock {VERSION}: not cached, and it cannot be installed")
     return folder
+
+
+def rl_rock_python() -> Path:
+    """The environment's python; likewise."""
+    return require_rl_rock().parents[2] / "bin" / "python"
+
+
+def _install(folder: Path) -> bool:
+    """Make the environment; whether that could be done."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(made)], check=True, timeout=_INSTALL_TIMEOUT)
+        pip = [str(made / "bin" / "python"), "-m", "pip", "install", "--quiet", f"rl-rock=={VERSION}"]
+        done = subprocess.run(pip, capture_output=True, check=False, timeout=_INSTALL_TIMEOUT)
+        if done.returncode == 0 and not folder.exists():  # or another run was faster
+            # Its python is found by its own path, so that moving the folder does it no harm.
+            made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder.exists()
+
+
+def seconds(true: float, short: float) -> str:
+    """How long something takes a trainer, as a program's argument; `short` unless true times are asked for."""
+    return str(true if os.environ.get(TRUE_TIMES) else short)
+
+
+async def run_sample(
+    name: str, gateway: Gateway, *arguments: str, folder: Path, python: Path | None = None
+) -> tuple[int, str]:
+    """Run a program of `tests/samples` as a user would, and what it printed.
+
+    Only `ROCK_BASE_URL` says where the gateway is, and the key stands in it.
+    """
+    environment = {
+        "ROCK_BASE_URL": gateway.url.replace("://", f"://x:{gateway.key}@"),
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(str(python or rl_rock_python()), str(SAMPLES / name), *arguments),
+        env=environment,
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(_RUN_TIMEOUT):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+# ------------------------------------------------------------------------------------------------- read as files
 
 
 def client_modules(folder: Path) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Starts with ROCK's client: many at once, some that fail, one that nobody waits for."""
 
 import asyncio
+import os
 
-from rock import BadRequestRockError
+from rock import BadRequestRockError, InternalServerRockError
 from rock.sdk.sandbox.client import Sandbox
 from rock.sdk.sandbox.config import SandboxConfig
 
@@ -22,8 +23,29 @@ async def is_refused(sandbox: Sandbox, said: str) -> None:
         raise AssertionError(f"it started, in place of {said}")
 
 
+async def is_full() -> None:
+    """What waits for room in vain is nobody's wrong call, and leaves nothing, whoever gives up first."""
+    most = 0.6 * os.cpu_count()
+    first = small(cpus=most)
+    await first.start()
+    try:
+        await small(cpus=most, startup_timeout=4).start()
+    except InternalServerRockError as error:
+        assert "Failed to start sandbox" in str(error), error
+    else:
+        raise AssertionError("there is room for both")
+    try:
+        await asyncio.wait_for(small(cpus=most).start(), 1)
+    except asyncio.TimeoutError:
+        pass
+    else:
+        raise AssertionError("there is room for both")
+    await first.stop()
+
+
 async def main() -> None:
     """All of it."""
+    await is_full()
     many = [small() for _ in range(8)]
     await asyncio.gather(*(each.start() for each in many))
     assert len({each.sandbox_id for each in many}) == 8
@@ -45,7 +67,7 @@ async def main() -> None:
     for patience in (0.005, 0.02, 0.05, 0.1, 0.2):
         try:
             await asyncio.wait_for(small().start(), patience)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             continue
         raise AssertionError("it started faster than a gateway can")
 

@@ -64,9 +64,11 @@ async def _run_in_session(asked: Asked[RunRequest]) -> _Json:
     try:
         wanted = m.WaitProcessRequest(pid=pid, hold=quirks.PROBE_HOLD, only_announced=True)
         process = await asked.perform(WAIT_PROCESS, wanted, sandbox_id=request.sandbox_id)
-        if process.has_ended:
-            return render_observation(request, quirks.gone(pid))
-        return await _run(asked)
+        # The shell is asked all the same: the notice of the job's end, which it has for us, belongs to this command and
+        # not to the next one, whose output is read as a file's content.
+        observation = await asked.perform(RUN_IN_SESSION, to_run(request), sandbox_id=request.sandbox_id)
+        is_zombie = process.has_ended and observation.exit_code == 0
+        return render_observation(request, quirks.gone(pid) if is_zombie else observation)
     except StartFailed:  # the whole sandbox is lost, and the process with it
         raise
     except InternalServerRockError:

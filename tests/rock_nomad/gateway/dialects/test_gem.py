@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import re
 import sys
-from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,10 @@ from rock_nomad.gateway.dialects.gem import Gem
 from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway
 from tests.gems import need_gem
+from tests.rl_rock import rl_rock_python, run_sample
 from tests.spoiling import anything
 
 SOKOBAN = "game:Sokoban-v0-easy"
-SAMPLES = Path(__file__).parents[3] / "samples"
 CALLS = ("make", "reset", "step", "close", "list")
 
 
@@ -97,14 +95,14 @@ async def test_sokoban_is_played_to_the_end_of_an_episode(gateway_of_each_kind: 
 
 
 @pytest.mark.slow
-async def test_the_program_of_rocks_examples_runs_with_our_client(gateway: Gateway) -> None:
-    environment = {"ROCK_BASE_URL": gateway.url.replace("://", f"://x:{gateway.key}@"), "PATH": os.environ["PATH"]}
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, str(SAMPLES / "sokoban.py"), env=environment, stdout=PIPE, stderr=STDOUT
-    )
-    said, _ = await program.communicate()
-    assert program.returncode == 0, said
-    assert re.search(rb"ends after \d+ steps with reward", said)
+@pytest.mark.parametrize("client", ["rl-rock", "ours"])
+async def test_the_program_of_rocks_examples_runs_with_either_client(
+    gateway: Gateway, tmp_path: Path, client: str
+) -> None:
+    python = rl_rock_python() if client == "rl-rock" else Path(sys.executable)
+    status, said = await run_sample("sokoban.py", gateway, folder=tmp_path, python=python)
+    assert status == 0, said
+    assert re.search(r"ends after \d+ steps with reward", said)
     assert await _living(gateway) == 0
 
 

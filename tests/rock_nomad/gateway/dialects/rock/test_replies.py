@@ -22,7 +22,7 @@ from rock_nomad.gateway.dialects.rock.replies import (
 from rock_nomad.gateway.dialects.rock.requests import ExecuteRequest, RunRequest
 from rock_nomad.gateway.errors import why_not
 from rock_nomad.status import SILENT
-from tests.published_client import SAMPLES, rl_rock_python
+from tests.rl_rock import SAMPLES, rl_rock_python
 
 GATEWAY = ("gateway", "10.0.0.1")
 RUN = RunRequest(sandbox_id="a", command="x", check="silent")

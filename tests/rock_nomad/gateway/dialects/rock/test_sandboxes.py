@@ -11,7 +11,7 @@ from rock.wire.messages import State
 from rock.wire.operations import LIST_SANDBOXES
 from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway
-from tests.published_client import run_sample
+from tests.rl_rock import run_sample
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +49,12 @@ async def test_starts_that_crowd_fail_and_are_given_up_leave_nothing_behind(gate
     assert status == 0, said
     listed = await gateway.call(LIST_SANDBOXES)
     assert [each.sandbox_id for each in listed.sandboxes if each.state is not State.STOPPED] == []
+
+
+async def test_a_start_that_the_cluster_fails_is_the_clusters_fault(cluster: Cluster, tmp_path: Path) -> None:
+    async with start_gateway(cluster, env={"PYTHONHOME": "/nowhere"}) as gateway:  # no rocklet can start
+        status, said = await run_sample("failed_start.py", gateway, folder=tmp_path)
+    assert status == 0, said
 
 
 async def test_repeated_slashes_are_one(embedded_gateway: Gateway) -> None:

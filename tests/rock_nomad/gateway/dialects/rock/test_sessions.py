@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from rock.wire.operations import LIST_SESSIONS
 from rock_nomad.gateway.dialects.rock.calls import to_endpoint
 from rock_nomad.gateway.dialects.rock.sessions import CALLS
 from tests.gateways import Gateway
-from tests.published_client import run_sample
+from tests.rl_rock import SAMPLES, rl_rock_python, run_sample, seconds
 
 pytestmark = pytest.mark.slow
 
@@ -65,8 +67,53 @@ async def client(embedded_gateway: Gateway) -> _Client:
     return client
 
 
-async def test_a_trainers_idioms_work_from_fresh_loops_and_threads(embedded_gateway: Gateway, tmp_path: Path) -> None:
-    status, said = await run_sample("trainer_idioms.py", embedded_gateway, str(tmp_path), folder=tmp_path)
+@pytest.mark.timeout(900)
+async def test_a_trainers_idioms_bring_the_same_with_rocks_client_and_with_ours(
+    embedded_gateway: Gateway, tmp_path: Path
+) -> None:
+    told = {}
+    for name, python in {"theirs": rl_rock_python(), "ours": Path(sys.executable)}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        arguments = (str(folder), seconds(20, 2), seconds(60, 3))
+        status, said = await run_sample(
+            "trainer_idioms.py", embedded_gateway, *arguments, folder=folder, python=python
+        )
+        assert status == 0, said
+        told[name] = [json.loads(line[5:]) for line in said.splitlines() if line.startswith("told:")]
+    assert told["theirs"] == told["ours"] == [_TOLD, _TOLD]
+
+
+_TOLD = {
+    "host_ip": True,
+    "host_name": True,
+    "job": {"began": 0, "in time": True, "read": [0, True]},
+    "syntax": {"silent": True, "raise": True, "touched": False},
+    "failure": {"silent": ["words", 3], "raise": True},
+    "hang": {"tries": 2, "in time": True, "output": "answered"},
+    "large": {"exit_code": 0, "whole": True},
+    "status": ["running", True],
+    "stop": "None",
+}
+"""What a trainer is told of its episode."""
+
+
+def test_every_line_with_which_a_trainer_imports_rock_works() -> None:
+    program = str(SAMPLES / "roll_imports.py")
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == ""
+
+
+@pytest.mark.timeout(900)
+async def test_a_command_may_take_longer_than_its_client_waits_for_a_byte(
+    embedded_gateway: Gateway, tmp_path: Path
+) -> None:
+    status, said = await run_sample("long_commands.py", embedded_gateway, seconds(310, 6), folder=tmp_path)
+    assert status == 0, said
+
+
+async def test_a_server_in_a_sandbox_is_reached_through_the_gateway(embedded_gateway: Gateway, tmp_path: Path) -> None:
+    status, said = await run_sample("port_proxy.py", embedded_gateway, str(tmp_path), folder=tmp_path)
     assert status == 0, said
 
 
