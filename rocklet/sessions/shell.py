@@ -3,13 +3,17 @@ r"""One shell process: bash on a PTY, told what to do through a channel that its
 The shell is interactive (job control, SIGINT back to the top level) but its fd 0 is one end of a socket pair, so that
 commands come over the socket, of any length and never through the TTY.  Each is sent as
 
-    \builtin eval '...' </dev/tty; { \builtin printf '\n%s %s\n' NONCEa "$?"; ... } >&0 2>&0
+    { \builtin printf '\n%s %s\n' NONCEb "$?"; } >&0 2>&0; \builtin eval '...' </dev/tty; { ... NONCEa ... } >&0 2>&0
 
-    { \builtin printf '\n%s %s\n' NONCEz "$?"; ... } >&0 2>&0
+    { ... NONCEz ... } >&0 2>&0
 
 What it runs has the terminal as its stdin; the printf, a builtin at the top level, has the socket.  If the command is
 aborted by SIGINT, bash drops the rest of the first line and the last line tells the status; the empty line in
 between ends what a syntax error leaves in bash's parser.  The nonce is new each time, so a forged mark is ignored.
+
+A SIGINT that comes while bash reads makes it drop what it has of the line, and run the rest as a line of its own.  So
+none is sent before the mark `b` tells that the command was read whole; and the marks that are sent again behind a
+SIGINT begin with what ends any quotation.
 """
 
 from __future__ import annotations
@@ -38,10 +42,14 @@ __all__ = ["Flavor", "Shell", "find_flavor", "frame_command"]
 _IDLE_OUTPUT = 2**20  # bytes kept of what background jobs print between commands
 _MARK_SIZE = 64  # bytes; a line that is longer is none
 _SETTLE_TIMEOUT = 2.0  # seconds for the kernel to pass on what was printed; it takes microseconds
-_KILL_GRACE = 0.2  # seconds from the kill of a command to that of its shell
+_READ_TIMEOUT = 1.0  # seconds for a shell to read a command that is to be ended before it has begun
+_KILL_GRACE = 1.0  # seconds from the kill of a command to that of its shell; a loaded machine takes its time
 _LOOK_AGAIN = 0.05  # seconds after which a Ctrl-C may have missed what is in the foreground now
 _RESYNC_TIMEOUT = 0.1  # seconds until a mark that an interrupt may have swallowed is sent again
-_RESYNC_TRIES = 5
+_RESYNC_TRIES = 10
+_RESYNC_INTERRUPTS = 2  # tries at which what is left in the foreground is asked before it is killed
+_UNQUOTE = ": \\''\"\\' >&0 2>&0"
+"""A command that does nothing: outside of quotes and inside of either, the parser is outside of them behind it."""
 
 
 class Flavor(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +109,17 @@ def frame_command(flavor: Flavor, command: str, nonce: str, status: int) -> byte
     # `||` keeps errexit in force for what stands last, and a status of its own needs a subshell: only when it is not 0.
     restore = f"({flavor.builtin}exit {status}) || " if status else ""
     run = f"{restore}{flavor.builtin}eval {shlex.quote(command)} </dev/tty"
-    return f"{run}; {_mark(flavor, nonce + 'a')}\n\n{_mark(flavor, nonce + 'z')}\n".encode("utf-8", "surrogatepass")
+    lines = f"{_mark(flavor, nonce + 'b')}; {run}; {_end(flavor, nonce + 'a')}\n\n{_end(flavor, nonce + 'z')}\n"
+    return lines.encode("utf-8", "surrogatepass")
 
 
-def _mark(flavor: Flavor, word: str) -> str:
+def _end(flavor: Flavor, word: str) -> str:
+    return _mark(flavor, word, f"{flavor.quiet}; ")
+
+
+def _mark(flavor: Flavor, word: str, then: str = "") -> str:
     # Braces, so that the traces of `set -x` and DEBUG traps go to the channel too, where they are no marks.
-    return f"{{ {flavor.builtin}printf '\\n%s %s\\n' {word} \"$?\"; {flavor.quiet}; }} >&0 2>&0"
+    return f"{{ {flavor.builtin}printf '\\n%s %s\\n' {word} \"$?\"; {then}}} >&0 2>&0"
 
 
 class Shell:
@@ -123,6 +136,7 @@ class Shell:
         self.finished: asyncio.Future[int] = loop.create_future()
         """The exit code of the command that runs, once it is known."""
         self.finished.set_result(0)
+        self._begun: asyncio.Future[None] = loop.create_future()
         self.was_aborted = False
         """Whether the last command was dropped half-way by SIGINT."""
         self._nonce = ""
@@ -174,6 +188,7 @@ class Shell:
         """Run a command.  What background jobs printed since the last one stands first in its output."""
         status = self.finished.result()
         self.finished = asyncio.get_running_loop().create_future()
+        self._begun = asyncio.get_running_loop().create_future()
         self.was_aborted = True
         self._nonce = secrets.token_hex(16)
         waiting, self.output = self.output, Output(limit)
@@ -224,12 +239,16 @@ class Shell:
     async def stop(self, grace: float) -> None:
         """End the command that runs: Ctrl-C, after `grace` seconds a kill of what is in the foreground, then of all."""
         finished = self.finished
-        await self._press_ctrl_c(grace)
-        for kill, patience in ((self._kill_foreground, _KILL_GRACE), (self._kill, None)):
-            if finished.done() or self.ended.done():
-                break
-            kill()
-            await asyncio.wait((finished, self.ended), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        # An interrupt of a command that was not read whole would make a part of it a command.
+        await asyncio.wait((self._begun, self.ended), timeout=_READ_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        if self._begun.done():
+            await self._press_ctrl_c(grace)
+            if not (finished.done() or self.ended.done()):
+                self._kill_foreground()
+                await asyncio.wait((finished, self.ended), timeout=_KILL_GRACE, return_when=asyncio.FIRST_COMPLETED)
+        if not (finished.done() or self.ended.done()):
+            self._kill()
+            await self.ended
         if not self.ended.done():
             await self._resync(finished)
 
@@ -253,15 +272,17 @@ class Shell:
             await asyncio.wait(ends, timeout=min(left, _LOOK_AGAIN), return_when=asyncio.FIRST_COMPLETED)
 
     async def _resync(self, finished: asyncio.Future[int]) -> None:
-        """See to it that an interrupt which came late does not hit the next command.
+        """See to it that an interrupt which came late does not hit the next command, and that bash is free for that.
 
-        Bash has handled it once two marks have come back; one that it swallowed is sent again.
+        Bash has handled it once two marks have come back; those that it swallowed are sent again.  An interrupt that
+        comes between a fork and the wait for the child aborts the command, but the child has not heard of it, and bash
+        waits for it behind the next builtin: so it is told, too, and killed if it does not heed that.
         """
         was_aborted = self.was_aborted
-        for _ in range(_RESYNC_TRIES):
-            self.finished, self._nonce = asyncio.get_running_loop().create_future(), secrets.token_hex(16)
-            line = f"\n{_mark(self.flavor, self._nonce + 'a')}\n{_mark(self.flavor, self._nonce + 'z')}\n"
-            self._channel_out.send(line.encode())
+        self.finished, self._nonce = asyncio.get_running_loop().create_future(), secrets.token_hex(16)
+        for attempt in range(_RESYNC_TRIES):
+            self._signal_foreground(signal.SIGINT if attempt < _RESYNC_INTERRUPTS else signal.SIGKILL)
+            self._send_marks("a", "z")
             await asyncio.wait(
                 (self.finished, self.ended), timeout=_RESYNC_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
             )
@@ -293,13 +314,20 @@ class Shell:
 
     def _interrupt(self) -> None:
         self._signal_foreground(signal.SIGINT)
+        self._interrupt_shell()
+
+    def _interrupt_shell(self) -> None:
         self.child.signal(signal.SIGINT)  # a loop or list of the shell ends with its command
         # Should the interrupt hit the shell between commands, it drops the line it is reading: the mark.
-        self._channel_out.send(f"\n{_mark(self.flavor, self._nonce + 'z')}\n".encode())
+        self._send_marks("z")
+
+    def _send_marks(self, *letters: str) -> None:
+        marks = "".join(f"{_end(self.flavor, self._nonce + letter)}\n" for letter in letters)
+        self._channel_out.send(f"{_UNQUOTE}\n{marks}".encode())
 
     def _kill_foreground(self) -> None:
         self._signal_foreground(signal.SIGKILL)
-        self.child.signal(signal.SIGINT)
+        self._interrupt_shell()
 
     def _kill(self) -> None:
         self._signal_foreground(signal.SIGKILL)
@@ -336,7 +364,9 @@ class Shell:
             word, _, status = line.partition(b" ")
             if not status.isdigit():
                 continue
-            if word == self._nonce.encode() + b"a":
+            if word == self._nonce.encode() + b"b" and not self._begun.done():
+                self._begun.set_result(None)
+            elif word == self._nonce.encode() + b"a":
                 self.was_aborted, self._status = False, int(status)
             elif word == self._nonce.encode() + b"z" and not self.finished.done():
                 self.finished.set_result(int(status) if self.was_aborted else self._status)
