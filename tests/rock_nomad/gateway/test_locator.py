@@ -76,9 +76,9 @@ async def test_a_found_rocklet_is_remembered_with_the_token_of_its_own_secret() 
     assert consul.asked == ["rocklet-a"]
 
 
-@pytest.mark.parametrize(("tenant", "cluster"), [("other", "here"), ("team", "elsewhere")])
-async def test_a_foreign_rocklet_is_as_good_as_none(tenant: str, cluster: str) -> None:
-    locator = _locator(_Consul(tenant=tenant, managed_by=cluster, secret=SECRETS.name))
+@pytest.mark.parametrize(("tenant", "managed_by"), [("other", "here"), ("team", "elsewhere")])
+async def test_a_foreign_rocklet_is_as_good_as_none(tenant: str, managed_by: str) -> None:
+    locator = _locator(_Consul(tenant=tenant, managed_by=managed_by, secret=SECRETS.name))
     assert await locator.find("team", "a") is None
     assert locator.known("team", "a") is None
 
