@@ -14,7 +14,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from rock.wire.spec import Isolation
-from rock_nomad.bundle import BUNDLE_MOUNT, bundle_command
 from rock_nomad.tokens import Secrets
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "ConsulConfig",
     "GatewayConfig",
     "NomadConfig",
+    "RockletArchive",
     "Role",
     "bare_environment",
     "cache_folder",
@@ -81,6 +81,13 @@ class ConsulConfig(AgentConfig):
     url: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] = "http://127.0.0.1:8500"
 
 
+class RockletArchive(_Model):
+    """A bundle packed by `rock-nomad bundle build --archive`, and where nodes can fetch it."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s$]+\.tar\.gz$")]
+    sha256: Sha256
+
+
 class ClusterProfile(_Model):
     """What sandboxes of this cluster are like, and what nobody may ask for."""
 
@@ -106,8 +113,8 @@ class ClusterProfile(_Model):
     """How a node starts a rocklet of its own (raw_exec)."""
     rocklet_volume: str = "rocklet"
     """The nodes' host volume that holds a bundle (`rock-nomad bundle build`)."""
-    mounted_rocklet_command: Annotated[tuple[str, ...], Field(min_length=1)] = bundle_command(BUNDLE_MOUNT)
-    """How it is started where that volume is mounted, on /opt/rocklet."""
+    rocklet_archive: RockletArchive | None = None
+    """Instead of that volume, on nodes without: every sandbox fetches its bundle, which takes it a second or so."""
     bind_host: str | None = None  # None: the address Nomad gives the port; inside a container all
     env: Mapping[str, str] = {}
     """Added to every rocklet's own environment; commands do not see it."""

@@ -41,8 +41,8 @@ class IsolationProfile(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the sandbox's file system is the image's."""
     maps_ports: bool = False
     """Whether the rocklet listens on a port of its own inside; otherwise it listens on the node's."""
-    mounts_rocklet: bool = False
-    """Whether the rocklet comes in by a host volume; otherwise the node has it."""
+    brings_rocklet: bool = False
+    """Whether the rocklet comes in as a bundle, mounted or fetched; otherwise the node has it."""
     has_rocklet: bool = True
     """Whether a rocklet runs at all; without one a sandbox is judged by Nomad alone."""
     limits_cpu: bool = False
@@ -71,7 +71,7 @@ def _docker(runtime: str, **facts: bool) -> IsolationProfile:
         runtime=runtime,
         uses_image=True,
         maps_ports=True,
-        mounts_rocklet=True,
+        brings_rocklet=True,
         limits_cpu=True,
         config={**_DOCKER_CONFIG, "runtime": runtime},
         **facts,
@@ -85,7 +85,7 @@ ISOLATIONS: Mapping[str, IsolationProfile] = MappingProxyType(
         # Source: hashicorp/nomad drivers/docker/driver.go, "conflicting runtime requests".
         "gvisor": _docker("runsc", takes_gpus=False),
         "kata": _docker("kata", takes_gpus=False),
-        "exec": IsolationProfile(driver="exec", mounts_rocklet=True),
+        "exec": IsolationProfile(driver="exec", brings_rocklet=True),
         "raw_exec": IsolationProfile(driver="raw_exec"),
         "mock": IsolationProfile(driver="mock_driver", has_rocklet=False),
     }

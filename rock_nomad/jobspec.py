@@ -15,7 +15,7 @@ import msgspec
 from rock.wire.errors import InvalidRequest
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.base_job import load_base_job
-from rock_nomad.bundle import BUNDLE_MOUNT
+from rock_nomad.bundle import BUNDLE_MOUNT, bundle_command
 from rock_nomad.config import ClusterProfile
 from rock_nomad.isolation import CONTAINER_PORT, DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
 from rock_nomad.names import job_id, service_name
@@ -28,6 +28,7 @@ __all__ = [
     "load_base_job",
     "max_run_seconds",
     "mebibytes",
+    "needs_volume",
     "render_job",
     "spec_hash",
 ]
@@ -39,6 +40,7 @@ _LOST_SLACK = 3600  # seconds by which a node may be gone longer than the sandbo
 _NANOSECONDS = 10**9
 _MHZ_PER_CPU = 1000  # the nodes are configured so that 1000 is one vCPU
 _MAX_ENV_BYTES = 120_000  # the kernel takes 131,072 bytes in one variable, and this one is JSON
+_BUNDLE = "rocklet"  # where in the task's own directory, "local", a bundle that was fetched is unpacked
 _RESERVED_ENV = ("NVIDIA_", "ROCKLET_", "NOMAD_")
 
 
@@ -68,6 +70,11 @@ def _canonical(value: Any) -> Any:  # noqa: ANN401 - decoded JSON
 def isolation_of(spec: SandboxSpec, profile: ClusterProfile) -> Isolation:
     """The isolation that the spec names, or else the cluster's default."""
     return spec.isolation or profile.default_isolation
+
+
+def needs_volume(kind: IsolationProfile, profile: ClusterProfile) -> bool:
+    """Whether a node must have the host volume with the bundle."""
+    return kind.brings_rocklet and profile.rocklet_archive is None
 
 
 def job_warnings(spec: SandboxSpec, profile: ClusterProfile) -> list[str]:
@@ -209,11 +216,18 @@ def _render_group(group: dict[str, Any], task: dict[str, Any], spec: SandboxSpec
     group.setdefault("EphemeralDisk", {})["SizeMB"] = disk_mb
     if kind.maps_ports:
         group["Networks"][0]["DynamicPorts"][0]["To"] = CONTAINER_PORT
-    if kind.mounts_rocklet:
+    if needs_volume(kind, profile):
         volume = {"Name": "rocklet", "Type": "host", "Source": profile.rocklet_volume, "ReadOnly": True}
         group.setdefault("Volumes", {})["rocklet"] = volume
         mount = {"Volume": "rocklet", "Destination": BUNDLE_MOUNT, "ReadOnly": True}
         task.setdefault("VolumeMounts", []).append(mount)
+    elif kind.brings_rocklet and profile.rocklet_archive is not None:
+        artifact = {
+            "GetterSource": profile.rocklet_archive.url,
+            "GetterOptions": {"checksum": f"sha256:{profile.rocklet_archive.sha256}"},
+            "RelativeDest": f"local/{_BUNDLE}",
+        }
+        task.setdefault("Artifacts", []).append(artifact)
 
 
 def _render_task(task: dict[str, Any], spec: SandboxSpec, profile: ClusterProfile) -> None:
@@ -232,7 +246,9 @@ def _config(spec: SandboxSpec, profile: ClusterProfile, kind: IsolationProfile) 
     """What the driver is told about this sandbox."""
     if not kind.has_rocklet:
         return {"run_for": f"{math.ceil(spec.max_lifetime)}s"}
-    command = profile.mounted_rocklet_command if kind.mounts_rocklet else profile.rocklet_command
+    command = profile.rocklet_command
+    if kind.brings_rocklet:
+        command = bundle_command(BUNDLE_MOUNT if needs_volume(kind, profile) else f"${{NOMAD_TASK_DIR}}/{_BUNDLE}")
     host = profile.bind_host or ("0.0.0.0" if kind.maps_ports else "${NOMAD_IP_rocklet}")  # noqa: S104 - in a container
     arguments = ["--host", host, "--port", "${NOMAD_PORT_rocklet}"]
     if not kind.uses_image:

@@ -9,7 +9,7 @@ from rock_nomad.config import ClusterProfile
 from rock_nomad.doctor.facts import Facts, NodeFacts, Unread
 from rock_nomad.doctor.findings import Finding, ok, some, unfit, warning
 from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
-from rock_nomad.jobspec import STARTUP_SLACK
+from rock_nomad.jobspec import STARTUP_SLACK, needs_volume
 from rock_nomad.records import Row, integer, mapping, rows, text
 
 __all__ = [
@@ -97,7 +97,7 @@ def _lack(node: NodeFacts, kind: IsolationProfile, profile: ClusterProfile) -> s
         return f"no healthy driver {kind.driver}"
     if kind.runtime is not None and kind.runtime not in text(driver.get(_RUNTIMES)).split(","):
         return f"no runtime {kind.runtime}"
-    if kind.mounts_rocklet and profile.rocklet_volume not in node.volumes:
+    if needs_volume(kind, profile) and profile.rocklet_volume not in node.volumes:
         return f"no host volume {profile.rocklet_volume}"
     return ""
 

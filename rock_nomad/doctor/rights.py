@@ -15,6 +15,7 @@ from rock_nomad.config import ClusterProfile
 from rock_nomad.consul import Consul, Right
 from rock_nomad.doctor.facts import Rights
 from rock_nomad.isolation import ISOLATIONS
+from rock_nomad.jobspec import needs_volume
 from rock_nomad.nomad import JobExists, Nomad
 from rock_nomad.shipped import shipped_file
 
@@ -55,7 +56,7 @@ async def try_nomad(nomad: Nomad, profile: ClusterProfile) -> Rights:
     Raises ClusterUnavailable: Nomad does not answer.
     """
     attempts = list(_ATTEMPTS)
-    if any(ISOLATIONS[isolation].mounts_rocklet for isolation in profile.isolations):
+    if any(needs_volume(ISOLATIONS[isolation], profile) for isolation in profile.isolations):
         attempts.append(_Attempt(right=f"host_volume {profile.rocklet_volume} read", act=_register_with_volume))
     missing, complaints = [], []
     for attempt in attempts:

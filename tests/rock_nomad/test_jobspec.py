@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rock.wire.errors import InvalidRequest
 from rock.wire.spec import Isolation, Registry, SandboxSpec
-from rock_nomad.config import ClusterProfile
+from rock_nomad.bundle import bundle_command
+from rock_nomad.config import ClusterProfile, RockletArchive
 from rock_nomad.job_keys import unknown_keys
 from rock_nomad.jobspec import gpu_pattern, job_warnings, max_run_seconds, mebibytes, render_job, spec_hash
 from tests.rock_nomad.samples import BASE, PROFILE, render
@@ -197,7 +198,23 @@ def test_in_a_container_the_rocklet_comes_by_volume_and_the_runtime_is_a_constra
     ]
     assert group["Volumes"]["rocklet"]["ReadOnly"] is True
     assert task["VolumeMounts"][0]["Destination"] == "/opt/rocklet"
+    assert task["Config"]["entrypoint"] == list(bundle_command("/opt/rocklet"))
     assert group["Networks"][0]["DynamicPorts"] == [{"Label": "rocklet", "To": 22555}]
+
+
+def test_where_nodes_have_no_bundle_it_is_fetched_by_its_checksum_and_no_volume_is_asked_for() -> None:
+    archive = RockletArchive(url="https://a.internal/rocklet-1.tar.gz", sha256="0f" * 32)
+    profile = PROFILE.model_copy(update={"rocklet_archive": archive})
+    job = render(SandboxSpec(isolation="runc"), profile=profile)
+    task = _task(job)
+    assert "Volumes" not in job["TaskGroups"][0]
+    assert "VolumeMounts" not in task
+    [artifact] = task["Artifacts"]
+    assert artifact["GetterSource"] == "https://a.internal/rocklet-1.tar.gz"
+    assert artifact["GetterOptions"] == {"checksum": f"sha256:{'0f' * 32}"}
+    assert artifact["RelativeDest"] == "local/rocklet"
+    assert task["Config"]["entrypoint"] == list(bundle_command("${NOMAD_TASK_DIR}/rocklet"))
+    assert "Artifacts" not in _task(render(SandboxSpec(isolation="raw_exec"), profile=profile))
 
 
 def test_a_container_without_gpus_cannot_have_any_leaked_to_it() -> None:

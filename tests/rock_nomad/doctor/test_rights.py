@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from rock.wire.errors import ClusterUnavailable
 from rock.wire.spec import Isolation
-from rock_nomad.config import ClusterProfile, NomadConfig
+from rock_nomad.config import ClusterProfile, NomadConfig, RockletArchive
 from rock_nomad.consul import Consul
 from rock_nomad.doctor.rights import consul_policy, nomad_policy, try_consul, try_nomad
 from rock_nomad.nomad import Nomad
@@ -70,8 +70,16 @@ async def test_the_probe_says_what_a_sandboxs_job_would_and_cannot_be_registered
     assert not any("bundle" in body for body in plain)
 
 
-async def test_no_volume_is_asked_for_where_no_isolation_mounts_one(recorder: Recorder) -> None:
-    await _missing(recorder, ClusterProfile(isolations=("raw_exec",), default_isolation="raw_exec"))
+@pytest.mark.parametrize(
+    "profile",
+    [
+        ClusterProfile(isolations=("raw_exec",), default_isolation="raw_exec"),
+        ClusterProfile(rocklet_archive=RockletArchive(url="http://a/rocklet.tar.gz", sha256="0f" * 32)),
+    ],
+    ids=["raw_exec", "fetched"],
+)
+async def test_no_volume_is_asked_for_where_none_is_mounted(recorder: Recorder, profile: ClusterProfile) -> None:
+    await _missing(recorder, profile)
     assert not any("Volumes" in each.body for each in recorder.seen)
 
 
