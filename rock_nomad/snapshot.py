@@ -10,12 +10,11 @@ from rock.wire.messages import SandboxStatus
 from rock_nomad.config import ClusterProfile
 from rock_nomad.names import JOB_PREFIX, sandbox_id_of
 from rock_nomad.nomad import Nomad
-from rock_nomad.records import Row, allocations_of, integer, mapping, text
+from rock_nomad.records import Row, allocations_of, mapping, text
 from rock_nomad.status import derive_status
 
 __all__ = ["Snapshot", "add_evaluations", "by_job", "is_ours", "take_snapshot"]
 
-PROMPT = 5.0  # seconds after which a node has heard of a stop, unless it was away; its clock may be somewhat wrong
 ONE_BY_ONE = 32  # jobs whose evaluations are asked for singly; more of them are worth the whole listing
 
 
@@ -45,15 +44,10 @@ class Snapshot:
             now=self.now,
         )
 
-    def is_puzzling(self, job: Row) -> bool:
-        """Whether only its evaluations say how it ended: it never began, or its node was gone when it was stopped."""
+    def has_started(self, job: Row) -> bool:
+        """Whether its task ever ran; if not, its evaluations and the nodes say why."""
         rows = self.allocations.get(text(job.get("ID")), ())
-        begun = [each for each in allocations_of(rows) if each.started_at is not None]
-        if not begun or job.get("Stop") is not True:
-            return not begun
-        stopped_at = integer(job.get("SubmitTime")) / 1e9
-        killings = [event.at for each in begun for event in each.events if event.type == "Killing"]
-        return max(killings, default=0.0) > stopped_at + PROMPT
+        return any(each.started_at is not None for each in allocations_of(rows))
 
 
 async def take_snapshot(nomad: Nomad, profile: ClusterProfile) -> Snapshot:
@@ -74,7 +68,7 @@ async def add_evaluations(nomad: Nomad, snapshot: Snapshot, jobs: Iterable[Row])
 
     Raises ClusterUnavailable.
     """
-    puzzling = [text(job.get("ID")) for job in jobs if snapshot.is_puzzling(job)]
+    puzzling = await _puzzling(nomad, snapshot, jobs)
     if not puzzling:
         return snapshot
     if len(puzzling) > ONE_BY_ONE:
@@ -83,6 +77,22 @@ async def add_evaluations(nomad: Nomad, snapshot: Snapshot, jobs: Iterable[Row])
         answers = await asyncio.gather(*(nomad.evaluations(job_id) for job_id in puzzling))
         evaluations = {job_id: [*answer.data] for job_id, answer in zip(puzzling, answers, strict=True)}
     return replace(snapshot, evaluations=evaluations, nodes=(await nomad.nodes()).data)
+
+
+async def _puzzling(nomad: Nomad, snapshot: Snapshot, jobs: Iterable[Row]) -> list[str]:
+    """Those that never started, and those that were stopped while their node was gone."""
+    unbegun, stopped = [], []
+    for job in jobs:
+        if not snapshot.has_started(job):
+            unbegun.append(text(job.get("ID")))
+        elif job.get("Stop") is True:
+            stopped.append(text(job.get("ID")))
+    if not stopped:
+        return unbegun
+    # What Nomad means to do about a lost node is left pending if its job is stopped first.
+    pending = (await nomad.list_evaluations(status="pending")).data
+    given_up = {text(each.get("JobID")) for each in pending if each.get("TriggeredBy") == "max-disconnect-timeout"}
+    return [*unbegun, *(job_id for job_id in stopped if job_id in given_up)]
 
 
 def is_ours(job: Row, profile: ClusterProfile) -> bool:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import Cluster
+from rock_nomad.loopback.settings import NodeSettings, Settings
+from tests.cluster import Cluster, run_real_cluster
 from tests.gateways import Gateway, start_gateway
+
+
+@pytest.fixture(scope="session")
+def frail() -> Iterator[Cluster]:
+    """Real servers and two nodes to be broken by tests, which mend them; a node is missed after two seconds."""
+    server = {"heartbeat_grace": "1s", "min_heartbeat_ttl": "1s", "max_heartbeats_per_second": 1000.0}
+    with run_real_cluster(Settings(nodes=(NodeSettings(), NodeSettings()), server=server)) as cluster:
+        yield cluster
 
 
 @pytest.fixture

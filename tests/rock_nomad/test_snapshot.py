@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,8 +26,8 @@ def _started(number: int) -> Row:
 class _Nomad:
     """Nomad's listings, and a note of what was asked."""
 
-    def __init__(self, jobs: list[Row], allocations: list[Row]) -> None:
-        self.jobs, self.rows, self.asked = jobs, allocations, list[str]()
+    def __init__(self, jobs: list[Row], allocations: list[Row], pending: Sequence[Row] = ()) -> None:
+        self.jobs, self.rows, self.pending, self.asked = jobs, allocations, list(pending), list[str]()
 
     async def list_jobs(self, prefix: str) -> Answer[list[Row]]:
         return self._said(f"jobs {prefix}", self.jobs)
@@ -34,8 +35,8 @@ class _Nomad:
     async def list_allocations(self) -> Answer[list[Row]]:
         return self._said("allocations", self.rows)
 
-    async def list_evaluations(self) -> Answer[list[Row]]:
-        return self._said("evaluations", [])
+    async def list_evaluations(self, *, status: str | None = None) -> Answer[list[Row]]:
+        return self._said("evaluations" if status is None else f"{status} evaluations", self.pending)
 
     async def evaluations(self, job_id: str) -> Answer[list[Row]]:
         return self._said(f"evaluations of {job_id}", [])
@@ -48,8 +49,8 @@ class _Nomad:
         return Answer(data=rows, index=1, date=7.0)
 
 
-async def _ask(jobs: list[Row], allocations: list[Row]) -> list[str]:
-    nomad = _Nomad(jobs, allocations)
+async def _ask(jobs: list[Row], allocations: list[Row], pending: Sequence[Row] = ()) -> list[str]:
+    nomad = _Nomad(jobs, allocations, pending)
     snapshot = await take_snapshot(nomad, PROFILE)  # type: ignore[arg-type]  # a fake at the seam
     await add_evaluations(nomad, snapshot, snapshot.jobs)  # type: ignore[arg-type]
     return nomad.asked
@@ -71,15 +72,14 @@ async def test_a_few_that_never_started_are_explained_one_by_one() -> None:
     assert asked[2:] == ["evaluations of sbx-2", "nodes"]
 
 
-async def test_one_whose_node_heard_late_of_its_stop_is_explained() -> None:
-    def stopped(number: int, killed_at: float) -> tuple[Row, Row]:
-        placed = _started(number)
-        placed["TaskStates"]["rocklet"]["Events"] = [{"Type": "Killing", "Time": int(killed_at * 1e9)}]
-        return {**_job(number), "Stop": True, "SubmitTime": int(100 * 1e9)}, placed
-
-    prompt, late = stopped(1, 100.2), stopped(2, 160.0)
-    asked = await _ask([prompt[0], late[0]], [prompt[1], late[1]])
-    assert asked[2:] == ["evaluations of sbx-2", "nodes"]
+async def test_of_those_that_were_stopped_the_ones_that_were_given_up_are_explained() -> None:
+    stopped = [{**_job(number), "Stop": True} for number in (1, 2, 3)]
+    pending = [
+        {"JobID": "sbx-2", "TriggeredBy": "max-disconnect-timeout"},
+        {"JobID": "sbx-3", "TriggeredBy": "job-deregister"},
+    ]
+    asked = await _ask(stopped, [_started(number) for number in (1, 2, 3)], pending)
+    assert asked[2:] == ["pending evaluations", "evaluations of sbx-2", "nodes"]
 
 
 async def test_many_that_never_started_are_explained_by_one_listing() -> None:

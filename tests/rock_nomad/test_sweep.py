@@ -139,6 +139,9 @@ class _Nomad:
     async def evaluations(self, job_id: str) -> Answer[list[Row]]:
         return Answer(data=EVALUATIONS if job_id == "sbx-a" else [], index=1, date=self.now)
 
+    async def list_evaluations(self, *, status: str | None = None) -> Answer[list[Row]]:
+        return Answer(data=[], index=1, date=self.now)
+
     async def nodes(self) -> Answer[list[Row]]:
         return Answer(data=[], index=1, date=self.now)
 
