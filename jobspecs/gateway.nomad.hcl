@@ -110,6 +110,14 @@ job "rock-gateway" {
   group "gateway" {
     count = var.count
 
+    # A replica that died is back at once, wherever its fault was.
+    restart {
+      attempts = 10
+      interval = "5m"
+      delay    = "1s"
+      mode     = "delay"
+    }
+
     network {
       port "http" {
         static = var.port

@@ -15,7 +15,7 @@ from tests.clis import ROOT, Dev, clean_environment, start_dev
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line and not line.startswith("#")]
-SERVERS = {"dev", "gateway"}
+SERVERS = {"dev"}
 """Commands that serve until they are stopped; each is started by a test of its own."""
 
 pytestmark = pytest.mark.slow

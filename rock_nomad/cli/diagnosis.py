@@ -74,10 +74,12 @@ def _print_isolations(facts: Facts) -> None:
     for column in ("isolation", "offered", "nodes that have it", "others"):
         table.add_column(column, no_wrap=column in ("isolation", "offered"))
     for isolation, lacks in isolations_by_node(facts).items():
-        able = [node for node, lack in lacks.items() if not lack]
-        others = [f"{node}: {lack}" for node, lack in lacks.items() if lack]
-        offered = "yes" if isolation in facts.profile.isolations else "no"
-        table.add_row(isolation, offered, some(able) or "none", _escaped(some(others)))
+        by_lack: dict[str, list[str]] = {}
+        for node, lack in lacks.items():
+            by_lack.setdefault(lack, []).append(node)
+        able = some(by_lack.pop("", [])) or "none"
+        others = "; ".join(f"{some(nodes)}: {lack}" for lack, nodes in by_lack.items())
+        table.add_row(isolation, "yes" if isolation in facts.profile.isolations else "no", able, _escaped(others))
     out.print()
     out.print(table)
 
