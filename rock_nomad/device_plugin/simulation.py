@@ -73,7 +73,7 @@ class SimulatedHardware:
     def groups(self) -> list[DeviceGroup]:
         """All that are not missing.
 
-        Raises OSError, msgspec.MsgspecError: the state file cannot be read.
+        Raises OSError, ValueError: the state file cannot be read.
         """
         state = self._read_state()
         groups = [self._group(number, model, state) for number, model in enumerate(self._models)]
@@ -100,6 +100,8 @@ class SimulatedHardware:
             return msgspec.json.decode(self._state_file.read_bytes(), type=State)
         except FileNotFoundError:
             return State()
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{self._state_file} cannot be read: {error}") from error
 
     def _group(self, number: int, model: Model, state: State) -> DeviceGroup:
         ids = [f"GPU-simulated-{number}-{index}" for index in range(model.count)]

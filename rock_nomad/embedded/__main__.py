@@ -23,6 +23,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--docker-host", default=os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock",
                         metavar="unix://PATH", help="the engine of the docker driver, if it answers")  # fmt: skip
     parser.add_argument("--host-volume", action="append", default=[], metavar="NAME=DIR", help="for jobs to mount")
+    parser.add_argument("--gpu-state-file", type=Path, metavar="JSON", help='{"sick": {ID: WHY}, "missing": [ID]}')
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when stdin does")
     return parser.parse_args(arguments)
 
@@ -60,6 +61,7 @@ def main() -> None:
         simulated_gpus=arguments.simulate_gpus,
         docker_host=arguments.docker_host,
         host_volumes={name: Path(path) for name, _, path in (one.partition("=") for one in arguments.host_volume)},
+        gpu_state_file=arguments.gpu_state_file,
     )
     try:
         asyncio.run(run(settings, exit_with_stdin=arguments.exit_with_stdin))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Attribute = Mapping[str, Any]  # {"Bool" | "Float" | "Int" | "String": value, "Unit": text}, the others null
+EMPTY_ATTRIBUTE: Attribute = {"Bool": None, "Float": None, "Int": None, "String": None, "Unit": ""}
 
 _NUMBER = re.compile(r"^\s*(-?\d+(?:\.\d+)?)\s*([A-Za-z/]*)\s*$")
 _BOUND = re.compile(r"^(=|!=|>=|<=|>|<|~>)?\s*v?(\d+(?:\.\d+)*)(-[0-9A-Za-z.-]+)?")
@@ -67,13 +68,12 @@ def device_is_met(operand: str, left: Attribute | None, right: Attribute | None)
 
 def parse_attribute(text: str) -> Attribute:
     """A literal of a device constraint: `70 GiB`, `9.0`, `true`, or a string."""
-    empty = {"Bool": None, "Float": None, "Int": None, "String": None, "Unit": ""}
     if text.lower() in ("true", "false"):
-        return {**empty, "Bool": text.lower() == "true"}
+        return {**EMPTY_ATTRIBUTE, "Bool": text.lower() == "true"}
     if (match := _NUMBER.match(text)) and match[2] in _UNITS:
         kind = "Float" if "." in match[1] else "Int"
-        return {**empty, kind: float(match[1]) if "." in match[1] else int(match[1]), "Unit": match[2]}
-    return {**empty, "String": text}
+        return {**EMPTY_ATTRIBUTE, kind: float(match[1]) if "." in match[1] else int(match[1]), "Unit": match[2]}
+    return {**EMPTY_ATTRIBUTE, "String": text}
 
 
 def _items(text: str) -> set[str]:

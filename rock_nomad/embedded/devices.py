@@ -1,18 +1,11 @@
-"""Simulated GPUs, and which group of a node's devices answers a request.  Pure."""
+"""A node's devices as Nomad tells of them, and which group of them answers a request.  Pure."""
 
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from rock_nomad.embedded.constraints import Attribute, device_is_met, parse_attribute
+from rock_nomad.device_plugin.devices import TYPE, VENDOR, DeviceGroup, Quantity
+from rock_nomad.embedded.constraints import EMPTY_ATTRIBUTE, Attribute, device_is_met, parse_attribute
 from rock_nomad.embedded.rows import Row
-
-# Memory of the models people name most, in MiB, as their drivers report it; other models must say it.
-_MODEL_MEMORY_MIB = {
-    "NVIDIA H100 80GB HBM3": 81559, "NVIDIA H200": 143771, "NVIDIA A100-SXM4-80GB": 81920, "NVIDIA A10G": 23028,
-    "NVIDIA L4": 23034, "NVIDIA L40S": 46068, "Tesla T4": 15360,
-}  # fmt: skip
-_DEFAULT_MEMORY_MIB = 24576
 
 
 @dataclass(frozen=True)
@@ -34,20 +27,9 @@ def constraint_triples(rows: Iterable[Row] | None) -> tuple[tuple[str, str, str]
     return tuple((row.get("LTarget") or "", row.get("Operand") or "=", row.get("RTarget") or "") for row in rows or ())
 
 
-def simulate_gpus(text: str, node_id: str) -> list[Row]:
-    """Device groups of `MODEL:COUNT[:MIB],...`, in the shape of a node's `NodeResources.Devices`.
-
-    Raises ValueError: says what is wrong with the text.
-    """
-    groups: list[Row] = []
-    for number, part in enumerate(filter(None, (part.strip() for part in text.split(",")))):
-        model, _, rest = part.partition(":")
-        count, _, memory = rest.partition(":")
-        if not model or not count.isdigit() or int(count) < 1 or (memory and not memory.isdigit()):
-            raise ValueError(f"simulated GPUs are MODEL:COUNT[:MIB], separated by commas; got {part!r}")
-        memory_mib = int(memory) if memory else _MODEL_MEMORY_MIB.get(model, _DEFAULT_MEMORY_MIB)
-        groups.append(_gpu_group(model, int(count), memory_mib, number=number, node_id=node_id))
-    return groups
+def device_rows(groups: Iterable[DeviceGroup]) -> list[Row] | None:
+    """Devices in the shape of a node's `NodeResources.Devices`."""
+    return [_group_row(group) for group in groups] or None
 
 
 def matching_groups(groups: Iterable[Row], request: DeviceRequest) -> list[Row]:
@@ -60,23 +42,23 @@ def group_id(group: Row) -> str:
     return f"{group['Vendor']}/{group['Type']}/{group['Name']}"
 
 
-def _gpu_group(model: str, count: int, memory_mib: int, *, number: int, node_id: str) -> Row:
-    attributes = {
-        "memory": f"{memory_mib} MiB", "cores_clock": "1980 MHz", "power": "700 W", "compute": "9.0", "mig": "false",
-        "driver_version": "570.124.06",
-    }  # fmt: skip
+def _group_row(group: DeviceGroup) -> Row:
     return {
-        "Attributes": {name: parse_attribute(value) for name, value in attributes.items()},
+        "Attributes": {name: _attribute_row(value) for name, value in group.advertised_attributes().items()},
         "Instances": [
             {
-                "HealthDescription": "", "Healthy": True,
-                "ID": f"GPU-{uuid.uuid5(uuid.UUID(node_id), f'{model}/{number}/{index}')}",
-                "Locality": {"PciBusID": f"00000000:{number * 16 + index:02X}:00.0"},
+                "HealthDescription": device.ailment, "Healthy": not device.ailment, "ID": device.id,
+                "Locality": {"PciBusID": device.pci_bus_id},
             }
-            for index in range(count)
+            for device in group.devices
         ],
-        "Name": model, "Type": "gpu", "Vendor": "nvidia",
+        "Name": group.model, "Type": TYPE, "Vendor": VENDOR,
     }  # fmt: skip
+
+
+def _attribute_row(quantity: Quantity) -> Attribute:
+    kind = {bool: "Bool", float: "Float", int: "Int", str: "String"}[type(quantity.value)]
+    return {**EMPTY_ATTRIBUTE, kind: quantity.value, "Unit": quantity.unit}
 
 
 def _is_named(group: Row, name: str) -> bool:
@@ -100,7 +82,7 @@ _TARGETS: Mapping[str, Callable[[Row], str]] = {
 
 def _resolve(group: Row, target: str) -> Attribute | None:
     if target in _TARGETS:
-        return {"Bool": None, "Float": None, "Int": None, "String": _TARGETS[target](group), "Unit": ""}
+        return {**EMPTY_ATTRIBUTE, "String": _TARGETS[target](group)}
     if target.startswith("${device.attr.") and target.endswith("}"):
         attribute: Attribute | None = group["Attributes"].get(target.removeprefix("${device.attr.").removesuffix("}"))
         return attribute

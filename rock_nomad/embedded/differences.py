@@ -64,7 +64,9 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference("docker labels", "com.hashicorp.nomad.alloc_id", "another: a real client ends what it does not know"),
     Difference("secrets", "a missing variable is waited for", "it fails the allocation"),
     Difference("secrets directory", "a tmpfs", "a plain directory"),
-    Difference("devices", "real ones, with their health", "simulated, always healthy"),
+    Difference(
+        "devices", "what plugins find; a change is known after 5 to 10 s", "simulated ones; a change is known at once"
+    ),
     Difference("regular expressions", "RE2", "Python's"),
     Difference("mock_driver", "many more ways to fail", "run_for, exit_*, start_error, start_block_for, kill_after"),
     Difference("reports of the client", "sent every 200 ms", "100 ms after the first change"),

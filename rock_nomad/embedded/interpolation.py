@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rock_nomad.device_plugin.simulation import SimulatedHardware
 from rock_nomad.embedded.drivers.directories import OWN_FILES, TaskDirectories
 from rock_nomad.embedded.placement import Placement, resolve_target
 from rock_nomad.embedded.rows import DATACENTER, REGION, Row
@@ -46,8 +47,8 @@ def task_environment(
     resolve = resolver(node, environment)
     environment |= {key: interpolate(value, resolve) for key, value in (task["Env"] or {}).items()}
     devices = ",".join(device for ids in placement.devices.values() for device in ids)
-    # As the device plugin does, after the job's own: a job cannot widen what it was given.
-    return environment | ({"NVIDIA_VISIBLE_DEVICES": devices} if devices else {})
+    # After the job's own, which cannot widen what it was given.
+    return environment | (dict.fromkeys(SimulatedHardware.variables, devices) if devices else {})
 
 
 def resolver(node: Row, environment: Mapping[str, str]) -> Callable[[str], str | None]:

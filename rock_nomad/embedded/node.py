@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from rock_nomad.embedded.drivers.driver import Capabilities
@@ -24,7 +24,7 @@ def describe_node(  # noqa: PLR0913 - each a fact of its own
     address: str,
     data_dir: Path,
     drivers: dict[str, Capabilities],
-    gpus: Iterable[Row],
+    devices: list[Row] | None,
     node_id: uuid.UUID,
     host_volumes: Mapping[str, Path],
 ) -> Row:
@@ -48,7 +48,7 @@ def describe_node(  # noqa: PLR0913 - each a fact of its own
         "IdentitySigningKeyID": str(uuid.uuid4()), "LastAllocUpdateIndex": 0, "LastDrain": None,
         "LastMissedHeartbeatIndex": 0, "Links": {"consul": f"{DATACENTER}.{platform.node()}"}, "Meta": {},
         "Name": platform.node(), "NodeClass": "", "NodeMaxAllocs": 0, "NodePool": NODE_POOL,
-        "NodeResources": _resources(cores, memory // _MIB, disk.free // _MIB, list(gpus)),
+        "NodeResources": _resources(cores, memory // _MIB, disk.free // _MIB, devices),
         "ReservedResources": {
             "Cpu": {"CpuShares": 0, "ReservedCpuCores": None}, "Disk": {"DiskMB": 0}, "Memory": {"MemoryMB": 0},
             "Networks": {"ReservedHostPorts": ""},
@@ -87,13 +87,13 @@ def _driver_row(name: str, capabilities: Capabilities, at: str) -> Row:
     }  # fmt: skip
 
 
-def _resources(cores: int, memory_mb: int, disk_mb: int, gpus: list[Row]) -> Row:
+def _resources(cores: int, memory_mb: int, disk_mb: int, devices: list[Row] | None) -> Row:
     core_row = {"Disable": False, "Grade": True, "GuessSpeed": 0, "MaxSpeed": 0, "NodeID": 0, "SocketID": 0}
     return {
         "Cpu": {
             "CpuShares": cores * _SHARES_PER_CORE, "ReservableCpuCores": list(range(cores)), "TotalCpuCores": cores,
         },
-        "Devices": gpus or None,
+        "Devices": devices,
         "Disk": {"DiskMB": disk_mb}, "MaxDynamicPort": _PORTS[1], "Memory": {"MemoryMB": memory_mb},
         "MinDynamicPort": _PORTS[0],
         "Networks": [{"CIDR": "127.0.0.1/32", "Device": "lo", "IP": "127.0.0.1", "MBits": 1000, "Mode": "host"}],

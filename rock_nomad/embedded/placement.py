@@ -177,7 +177,8 @@ def _filtered(node: Row, request: Request) -> str | None:
     groups = node["NodeResources"]["Devices"] or ()
     for wanted in request.devices:
         # Nomad adds up the matching groups here, but serves from one of them below: hence two different reasons.
-        if sum(len(group["Instances"]) for group in matching_groups(groups, wanted)) < wanted.count:
+        well = [one for group in matching_groups(groups, wanted) for one in group["Instances"] if one["Healthy"]]
+        if len(well) < wanted.count:
             return "missing devices"
     return None
 

@@ -97,6 +97,18 @@ class Scheduler:
         """An allocation has ended: give back what it held."""
         self.usage.release(self._placements.pop(allocation_id))
 
+    def change_devices(self, devices: list[Row] | None) -> None:
+        """The node's client has found other devices, or others of them well; what waited for them may go."""
+        node = self.state.node
+        if devices == node["NodeResources"]["Devices"]:
+            return
+        changed = {key: value for key, value in node.items() if key != "ModifyIndex"}
+        # As always when an attribute changes, such as the number of those that are well.
+        changed["ComputedClass"] = f"v1:{uuid.uuid4().int % 2**64}"
+        changed["NodeResources"] = {**node["NodeResources"], "Devices": devices}
+        self.state.apply("NodeRegistration", [("Node", changed)])
+        self.unblock()
+
     def unblock(self) -> None:
         """Place what waited, as far as there is room now; urgent jobs first, then the oldest."""
         waiting = [self.state.evaluations[one] for one in self._blocked]

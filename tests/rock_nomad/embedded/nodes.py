@@ -6,7 +6,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from rock_nomad.embedded.devices import simulate_gpus
+from rock_nomad.device_plugin.simulation import SimulatedHardware, parse_models
+from rock_nomad.embedded.devices import device_rows
 from rock_nomad.embedded.drivers.driver import Capabilities
 from rock_nomad.embedded.jobs import canonicalize
 from rock_nomad.embedded.node import describe_node
@@ -20,7 +21,8 @@ def make_node(*, cpu: int = 4000, memory: int = 8000, disk: int = 10000, gpus: s
     """A node of this size with the usual drivers."""
     names = ("mock_driver", "raw_exec")
     drivers = {name: Capabilities({f"driver.{name}": "1"}, needs_directories=False) for name in names}
-    node = describe_node("127.0.0.1:4646", Path("/"), drivers, simulate_gpus(gpus, str(NODE_ID)), NODE_ID, {})
+    devices = device_rows(SimulatedHardware(parse_models(gpus)).groups())
+    node = describe_node("127.0.0.1:4646", Path("/"), drivers, devices, NODE_ID, {})
     resources = node["NodeResources"]
     resources |= {"Cpu": {"CpuShares": cpu}, "Memory": {"MemoryMB": memory}, "Disk": {"DiskMB": disk}}
     return node

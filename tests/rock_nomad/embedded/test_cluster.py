@@ -151,7 +151,7 @@ def test_as_many_raw_exec_jobs_as_fit_run_and_the_rest_queue_with_the_reason(new
 
 def test_gpus_are_given_once_and_a_fourth_waits_for_one(new_id: NewId) -> None:
     def gpu_job(job_id: str, name: str) -> Job:
-        job = shell_job(job_id, "echo $NVIDIA_VISIBLE_DEVICES > $NOMAD_TASK_DIR/gpu; exec sleep 600")
+        job = shell_job(job_id, "echo $CUDA_VISIBLE_DEVICES > $NOMAD_TASK_DIR/gpu; exec sleep 600")
         job["TaskGroups"][0]["Tasks"][0]["Resources"]["Devices"] = [{"Name": name, "Count": 1}]
         return job
 

@@ -53,8 +53,8 @@ def test_a_port_with_an_inner_number_is_that_inside_and_its_own_outside() -> Non
 
 
 def test_a_job_cannot_widen_the_devices_it_was_given() -> None:
-    said = environment({"nvidia/gpu/X": ("GPU-1", "GPU-2")}, Env={"NVIDIA_VISIBLE_DEVICES": "all"})
-    assert said["NVIDIA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
+    said = environment({"nvidia/gpu/X": ("GPU-1", "GPU-2")}, Env={"CUDA_VISIBLE_DEVICES": "0,1"})
+    assert said["CUDA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
 
 
 def test_the_jobs_variables_are_interpolated_and_the_unknown_stays() -> None:

@@ -14,7 +14,7 @@ from tests.rock_nomad.embedded.recordings import compare
 
 def test_a_node_reads_as_recorded_and_tells_this_machines_size(tmp_path: Path) -> None:
     drivers = {"mock_driver": Capabilities({"driver.mock_driver": "1"}, needs_directories=False)}
-    node = describe_node("127.0.0.1:4646", tmp_path, drivers, [], uuid.UUID(int=1), {"rocklet": tmp_path})
+    node = describe_node("127.0.0.1:4646", tmp_path, drivers, None, uuid.UUID(int=1), {"rocklet": tmp_path})
     node |= {"CreateIndex": 1, "ModifyIndex": 1}  # the state's
     volumes = node.pop("HostVolumes")
     ignored = fields_not_compared("node") | {"HostVolumes"}
