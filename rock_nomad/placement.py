@@ -22,6 +22,7 @@ __all__ = ["Ask", "Verdict", "explain"]
 
 _MIB = 2**20
 _NO_DEVICES = "missing devices"
+_NAMED_NODES = 5  # with sick devices; a sentence has an end
 _SAME_CLASS = "computed class ineligible"  # as another node of its class, for that one's reason
 
 
@@ -209,19 +210,19 @@ def _gpus(ask: Ask) -> str:
 
 
 def _models(pool: Sequence[Row]) -> str:
-    """The GPU models that exist, how many one node has at most, and how many are sick."""
+    """The GPU models that exist, how many one node has at most, and which nodes have sick ones."""
     most: dict[str, int] = {}
-    sick: dict[str, int] = {}
-    for device in (device for node in pool for device in _devices(node)):
-        model = text(device.get("Name"))
-        most[model] = max(most.get(model, 0), _count(device))
-        unhealthy = [each for each in rows(device.get("Instances")) if each.get("Healthy") is False]
-        sick[model] = sick.get(model, 0) + len(unhealthy)
-    there = [
-        f"{model}, up to {count} on a node" + (f", {sick[model]} sick" if sick[model] else "")
-        for model, count in sorted(most.items())
-    ]
-    return f"there are: {'; '.join(there)}" if there else "there are none"
+    sick: list[str] = []
+    for node, device in ((node, device) for node in pool for device in _devices(node)):
+        model, count = text(device.get("Name")), _count(device)
+        most[model] = max(most.get(model, 0), count)
+        if unhealthy := sum(each.get("Healthy") is False for each in rows(device.get("Instances"))):
+            sick.append(f"{unhealthy} of {count} {model} sick on {text(node.get('Name'))}")
+    if not most:
+        return "there are none"
+    said = "; ".join(f"{model}, up to {count} on a node" for model, count in sorted(most.items()))
+    more = f"; and on {len(sick) - _NAMED_NODES} more nodes" if len(sick) > _NAMED_NODES else ""
+    return f"there are: {said}{''.join(f'; {each}' for each in sick[:_NAMED_NODES])}{more}"
 
 
 def _cpus(mhz: int) -> str:

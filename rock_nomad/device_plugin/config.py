@@ -58,7 +58,8 @@ def read_config(data: bytes) -> Config:
     Raises BadConfig.
     """
     try:
-        config = msgspec.msgpack.decode(data, type=Config) if data else Config()
+        # Not strict, because a number that no float is exactly, such as 0.1, comes as a text.
+        config = msgspec.msgpack.decode(data, type=Config, strict=False) if data else Config()
     except msgspec.MsgspecError as error:
         raise BadConfig(f"the plugin's configuration cannot be read: {error}") from error
     _check(config)

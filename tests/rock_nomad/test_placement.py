@@ -79,7 +79,16 @@ def test_sick_gpus_are_counted() -> None:
     nodes[0]["NodeResources"]["Devices"][0]["Instances"][0]["Healthy"] = False
     verdict = explain(_failed("gpu-eval-exhausted-by-unhealthy"), _ask(gpus=2), nodes)
     assert verdict.kind == "busy"
-    assert "NVIDIA H100 80GB HBM3, up to 2 on a node, 1 sick" in verdict.message
+    assert verdict.message.endswith("up to 2 on a node; 1 of 2 NVIDIA H100 80GB HBM3 sick on vm)")
+
+
+def test_of_many_nodes_with_sick_gpus_some_are_named() -> None:
+    nodes = [copy.deepcopy(GPU_NODES[0]) for _ in range(9)]
+    for node in nodes:
+        node["NodeResources"]["Devices"][0]["Instances"][0]["Healthy"] = False
+    verdict = explain(_failed("gpu-eval-exhausted-by-unhealthy"), _ask(gpus=2), nodes)
+    assert verdict.message.count("sick on") == 5
+    assert verdict.message.endswith("; and on 4 more nodes)")
 
 
 def test_nothing_is_impossible_where_nodes_are_unknown_or_made_on_demand() -> None:

@@ -13,6 +13,7 @@ def test_what_nomad_sends_is_read() -> None:
     sent = {**msgspec.to_builtins(Config()), "period": 1, "simulate": "A:1", "ignored_gpu_ids": ["GPU-1"]}
     config = read_config(msgspec.msgpack.encode(sent))
     assert (config.period, config.simulate, config.ignored_gpu_ids) == (1.0, "A:1", ["GPU-1"])
+    assert read_config(msgspec.msgpack.encode({**sent, "period": "0.1"})).period == 0.1  # as no float is exactly
     assert read_config(b"") == Config()
 
 

@@ -1,58 +1,120 @@
-"""GPUs as a user sees them: two H100 and one A10G, simulated."""
+"""GPUs as a user sees them, on a cluster of each kind."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from rock.wire.errors import SandboxEnded
+from rock.wire.errors import InvalidRequest, SandboxEnded
 from rock.wire.messages import CommandOutput, ExecuteRequest, GetSandboxRequest, SandboxStatus, State
 from rock.wire.operations import EXECUTE, GET_SANDBOX, STOP_SANDBOX
 from rock.wire.reasons import Reason
-from tests.gateways import Gateway
+from tests.gateways import Gateway, start_gateway
+from tests.gpus import A10GS, H100S, Gpus, run_gpu_cluster
+from tests.needs import KINDS
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def shared_gpus(request: pytest.FixtureRequest) -> Iterator[Gpus]:
+    with run_gpu_cluster(request.param) as gpus:
+        yield gpus
+
+
+@pytest.fixture
+async def gpus(shared_gpus: Gpus) -> AsyncIterator[Gpus]:
+    """All well, before and after."""
+    yield shared_gpus
+    await asyncio.to_thread(shared_gpus.make_sick)
+
+
+@pytest.fixture
+async def gateway(gpus: Gpus) -> AsyncIterator[Gateway]:
+    async with start_gateway(gpus.cluster) as gateway:
+        yield gateway
+
+
 async def _devices(gateway: Gateway, status: SandboxStatus) -> set[str]:
     """The ids that commands in a sandbox find in their environment."""
-    request = ExecuteRequest(command="echo $NVIDIA_VISIBLE_DEVICES")
+    request = ExecuteRequest(command="echo $CUDA_VISIBLE_DEVICES")
     ran: CommandOutput = await gateway.call(EXECUTE, request, sandbox_id=status.sandbox_id)
     return set(ran.stdout.strip().split(","))
 
 
-async def test_cards_are_given_once_a_fourth_sandbox_waits_and_takes_the_first_that_is_free(
-    embedded_gateway: Gateway,
-) -> None:
-    gateway = embedded_gateway
+async def _wait_running(gateway: Gateway, status: SandboxStatus) -> SandboxStatus:
+    placed = await gateway.call(GET_SANDBOX, GetSandboxRequest(hold=20), sandbox_id=status.sandbox_id)
+    assert placed.state is State.RUNNING
+    return placed
+
+
+async def test_cards_are_given_once_and_a_fourth_sandbox_waits_for_the_first_that_is_free(gateway: Gateway) -> None:
     wanted: list[dict[str, Any]] = [{"gpu_type": "H100"}, {"gpu_type": "H100"}, {"gpu_type": "A10G"}]
     running = await asyncio.gather(*(gateway.create(gpus=1, **each) for each in wanted))
     assert [each.state for each in running] == [State.RUNNING] * 3
     held = [await _devices(gateway, each) for each in running]
-    assert len(set.union(*held)) == 3
+    assert set.union(*held) == {*H100S, *A10GS}
+    assert held[2] == {*A10GS}
     assert [set(each.device_ids) for each in running] == held
 
     waiting = await gateway.create(gpus=1, gpu_type="H100", hold=0)
     assert waiting.state is State.PENDING
     assert "1 without 1 x H100 free" in waiting.message
     await gateway.call(STOP_SANDBOX, sandbox_id=running[0].sandbox_id)
-    placed = await gateway.call(GET_SANDBOX, GetSandboxRequest(hold=20), sandbox_id=waiting.sandbox_id)
-    assert placed.state is State.RUNNING
-    assert await _devices(gateway, placed) == held[0]
+    assert await _devices(gateway, await _wait_running(gateway, waiting)) == held[0]
 
 
-async def test_a_sandbox_without_gpus_sees_none(embedded_gateway: Gateway) -> None:
-    status = await embedded_gateway.create()
-    assert await _devices(embedded_gateway, status) == {""}
+async def test_a_sandbox_may_have_several_cards_of_one_model(gateway: Gateway) -> None:
+    status = await gateway.create(gpus=2)
+    assert await _devices(gateway, status) == set(status.device_ids) == set(H100S)
+
+
+async def test_a_sandbox_without_gpus_sees_none(gateway: Gateway) -> None:
+    assert await _devices(gateway, await gateway.create()) == {""}
 
 
 @pytest.mark.parametrize("asked", [{"gpu_type": "B200"}, {"gpu_type": "H100", "gpu_memory_bytes": 2**38}, {"gpus": 3}])
 async def test_a_card_that_is_not_there_fails_at_once_naming_those_that_are(
-    embedded_gateway: Gateway, asked: dict[str, Any]
+    gateway: Gateway, asked: dict[str, Any]
 ) -> None:
     with pytest.raises(SandboxEnded) as caught:
-        await embedded_gateway.create(**{"gpus": 1, **asked})
+        await gateway.create(**{"gpus": 1, **asked})
     assert caught.value.reason is Reason.IMPOSSIBLE
     assert "NVIDIA A10G, up to 1 on a node; NVIDIA H100 80GB HBM3, up to 2 on a node" in caught.value.message
+
+
+async def test_a_job_cannot_name_the_cards_it_sees(gateway: Gateway) -> None:
+    with pytest.raises(InvalidRequest, match="NVIDIA_VISIBLE_DEVICES"):
+        await gateway.create(env={"NVIDIA_VISIBLE_DEVICES": "all"})
+
+
+async def test_a_sick_card_is_not_given_out_and_is_when_it_is_well(gateway: Gateway, gpus: Gpus) -> None:
+    await asyncio.to_thread(gpus.make_sick, GPU_simulated_0_0="XID 79")
+    running = await gateway.create(gpus=1, gpu_type="H100")
+    assert await _devices(gateway, running) == {H100S[1]}
+    waiting = await gateway.create(gpus=1, gpu_type="H100", hold=0)
+    assert waiting.state is State.PENDING
+    assert "1 of 2 NVIDIA H100 80GB HBM3 sick on " in waiting.message
+    await asyncio.to_thread(gpus.make_sick)
+    assert await _devices(gateway, await _wait_running(gateway, waiting)) == {H100S[0]}
+
+
+async def test_a_sandbox_that_waits_because_every_card_is_sick_starts_when_one_is_well(
+    gateway: Gateway, gpus: Gpus
+) -> None:
+    """Nomad alone would never try it again: the plugin's count of those that are well makes it."""
+    await asyncio.to_thread(gpus.make_sick, GPU_simulated_1_0="XID 79")
+    waiting = await gateway.create(gpus=1, gpu_type="A10G", hold=0)
+    assert waiting.state is State.PENDING
+    assert "1 of 1 NVIDIA A10G sick on " in waiting.message
+    await asyncio.to_thread(gpus.make_sick)
+    assert await _devices(gateway, await _wait_running(gateway, waiting)) == {*A10GS}
+
+
+async def test_a_card_that_falls_ill_stays_with_its_sandbox(gateway: Gateway, gpus: Gpus) -> None:
+    running = await gateway.create(gpus=1, gpu_type="A10G")
+    await asyncio.to_thread(gpus.make_sick, GPU_simulated_1_0="XID 79")
+    assert await _devices(gateway, running) == {*A10GS}
