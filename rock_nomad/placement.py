@@ -213,7 +213,7 @@ def _models(pool: Sequence[Row]) -> str:
     """The GPU models that exist, how many one node has at most, and which nodes have sick ones."""
     most: dict[str, int] = {}
     sick: list[str] = []
-    for node, device in ((node, device) for node in pool for device in _devices(node)):
+    for node, device in ((one, device) for one in pool for device in _devices(one)):
         model, count = text(device.get("Name")), _count(device)
         most[model] = max(most.get(model, 0), count)
         if unhealthy := sum(each.get("Healthy") is False for each in rows(device.get("Instances"))):

@@ -177,7 +177,7 @@ def _device_ids(cluster: Cluster, alloc_id: str) -> list[str]:
     """The ids that the allocation was given, which its environment must name too."""
     row = cluster.nomad("GET", f"/v1/allocation/{alloc_id}").data
     devices: list[str] = row["AllocatedResources"]["Tasks"]["rocklet"]["Devices"][0]["DeviceIDs"]
-    assert pids_naming(f"NVIDIA_VISIBLE_DEVICES={','.join(devices)}")
+    assert pids_naming(f"CUDA_VISIBLE_DEVICES={','.join(devices)}")
     return devices
 
 
