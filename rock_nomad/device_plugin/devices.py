@@ -85,8 +85,9 @@ class GroupStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Hardware(Protocol):
     """Where devices come from.  One thread calls groups and pause, others statistics; a call may hang with a card."""
 
-    variables: Sequence[str]
-    """The environment variables by which a task learns the ids of its devices."""
+    @property
+    def variables(self) -> Sequence[str]:
+        """The environment variables by which a task learns the ids of its devices."""
 
     def groups(self) -> list[DeviceGroup]:
         """The devices that there are, sick ones included.  Raises anything: what was seen before is then kept."""

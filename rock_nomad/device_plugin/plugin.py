@@ -30,6 +30,7 @@ from rock_nomad.device_plugin.devices import (
 )
 from rock_nomad.device_plugin.inventory import Inventory
 from rock_nomad.device_plugin.nvidia import NvidiaHardware
+from rock_nomad.device_plugin.protobuf import encode
 from rock_nomad.device_plugin.sick_list import SickList
 from rock_nomad.device_plugin.simulation import SimulatedHardware, parse_models
 
@@ -53,13 +54,20 @@ def open_hardware(config: Config) -> Hardware:
 
 
 class Plugin:
-    """What each call of Nomad's does.  `stopping` ends the streams."""
+    """What each call of Nomad's does."""
 
     def __init__(self, open_hardware: Callable[[Config], Hardware] = open_hardware) -> None:
         self.stopping = threading.Event()
+        """Set once it is to end; `stop` sets it."""
         self._open_hardware = open_hardware
         self._config: Config | None = None
         self._inventory: Inventory | None = None
+
+    def stop(self) -> None:
+        """End the streams."""
+        self.stopping.set()
+        if self._inventory is not None:
+            self._inventory.wake()
 
     def info(self, _request: m.Empty, _context: grpc.ServicerContext) -> m.PluginInfoResponse:
         """What this is."""
@@ -93,12 +101,13 @@ class Plugin:
         inventory = self._opened(context)
         context.add_callback(inventory.wake)
         version, groups = inventory.wait_change(0, self._is_over(context), timeout=_FIRST_LOOK)
-        yield _fingerprint(groups)  # even if there are none yet
+        told = _fingerprint(groups, m.FingerprintResponse())
+        yield told  # even if there are none yet
         while not self._is_over(context)():
             found, groups = inventory.wait_change(version, self._is_over(context), timeout=_LOOK_AGAIN)
             if found != version:
-                version = found
-                yield _fingerprint(groups)
+                version, told = found, _fingerprint(groups, told)
+                yield told
 
     def reserve(self, request: m.ReserveRequest, context: grpc.ServicerContext) -> m.ReserveResponse:
         """What a task needs to use its devices."""
@@ -142,8 +151,15 @@ class Plugin:
 # --------------------------------------------------------------------------------------------------- as messages
 
 
-def _fingerprint(groups: list[DeviceGroup]) -> m.FingerprintResponse:
-    return m.FingerprintResponse(device_group=[_fingerprint_group(group) for group in groups])
+def _fingerprint(groups: list[DeviceGroup], otherwise: m.FingerprintResponse) -> m.FingerprintResponse:
+    """The devices as Nomad is told them; what cannot be told must not end the stream."""
+    try:
+        told = m.FingerprintResponse(device_group=[_fingerprint_group(group) for group in groups])
+        encode(told)
+    except Exception as error:
+        log.error("the devices cannot be told: %s", error, exc_info=error)  # noqa: TRY400 - the trace is there
+        return otherwise
+    return told
 
 
 def _fingerprint_group(group: DeviceGroup) -> m.FingerprintGroup:

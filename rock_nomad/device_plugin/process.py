@@ -78,13 +78,13 @@ def _serve(plugin: Plugin, socket: Path) -> None:
     while not plugin.stopping.wait(_LOOK_AT_PARENT):
         if os.getppid() != parent:
             log.warning("the agent is gone")
-            plugin.stopping.set()
+            plugin.stop()
     server.stop(grace=0.2).wait(1.0)
 
 
 def _services(plugin: Plugin) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
     def shutdown(_request: m.Empty, _context: grpc.ServicerContext) -> m.Empty:
-        plugin.stopping.set()
+        plugin.stop()
         return m.Empty()
 
     base = {
