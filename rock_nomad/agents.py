@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ssl
 
+import requests
+
 from rock_nomad.config import AgentConfig, ConfigError, read_token
 
-__all__ = ["AgentToken", "ssl_context"]
+__all__ = ["AgentToken", "describe_failure", "ssl_context"]
 
 
 class AgentToken:
@@ -38,6 +40,16 @@ class AgentToken:
             if self._token is None:
                 raise ConfigError(f"{file}: cannot be read: {error}") from error
         return self._token
+
+
+def describe_failure(error: object, config: AgentConfig) -> str:
+    """Why an agent could not be reached, and what to do if it is its certificate."""
+    # requests wraps what happened in three texts, of which the last says it.
+    why = str(error).rpartition(": ")[2].strip("\"')") if isinstance(error, requests.RequestException) else str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        signers = f"ca_file ({config.ca_file})" if config.ca_file else "the system's CAs, since no ca_file is set"
+        return f"its certificate is not verified by {signers}: {why}; set ca_file to the CA that signed it"
+    return why or type(error).__name__
 
 
 def ssl_context(config: AgentConfig) -> ssl.SSLContext:

@@ -19,7 +19,7 @@ from consul.callback import CB
 from consul.exceptions import ACLDisabled, ACLPermissionDenied, ConsulException
 
 from rock.wire.errors import ClusterUnavailable
-from rock_nomad.agents import AgentToken
+from rock_nomad.agents import AgentToken, describe_failure
 from rock_nomad.config import ConsulConfig
 
 __all__ = ["Consul", "KeyValue", "Right", "Service"]
@@ -29,6 +29,9 @@ CONNECTIONS = 96
 
 LONG_POLLS = 64
 """Of these; the rest are for calls that do not wait."""
+
+_SIGHT_AGE = 60.0
+"""Seconds for which a token that could see still can."""
 
 _HEALTH = ("critical", "warning", "passing")  # the worse, the earlier
 
@@ -78,6 +81,8 @@ class Consul:
         self._token = AgentToken(config)
         self._polls = asyncio.Semaphore(LONG_POLLS)
         self._client: consul.aio.Consul | None = None
+        self._looking = asyncio.Lock()
+        self._sees_until = 0.0
 
     async def __aenter__(self) -> Consul:
         self._client = _client(self._config)
@@ -94,7 +99,9 @@ class Consul:
 
         With an index it answers as soon as they differ from then, or after `wait` seconds, and perhaps earlier with the
         same.  Consul lowers an index after a restore: what comes back is to be passed on, unchanged.  A name that
-        nobody has registered yet can be waited for.  A token that may not read gives an empty list, not an error.
+        nobody has registered yet can be waited for.
+
+        Raises ClusterUnavailable also where our token may not see them: Consul answers that with an empty list.
         """
         waiting = {"index": index, "wait": f"{int(wait * 1000)}ms"} if index and wait else {}
         if waiting:
@@ -105,6 +112,8 @@ class Consul:
                 found, rows = await self._answer(call, limit)
         else:
             found, rows = await self._answer(self._open.health.service(service, token=self._token.get()))
+        if not rows:
+            await self._require_sight(service)
         return _index(found), _by_merit(rows or [])
 
     async def find_rocklet(self, service: str) -> Service | None:
@@ -153,6 +162,25 @@ class Consul:
                 return [True] * len(rights)
             raise
 
+    async def _require_sight(self, service: str) -> None:
+        """Make sure, once a minute, that what we do not see is not there.
+
+        Raises ClusterUnavailable: we may not see it.
+        """
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if now < self._sees_until:
+                return
+            rights = [
+                Right(resource="service", segment=service, access="read"),
+                Right(resource="node", segment="any", access="read"),  # a service is shown only with its node
+            ]
+            granted = await self.are_granted(rights)
+            lacking = [right.resource for right, is_granted in zip(rights, granted, strict=True) if not is_granted]
+            if lacking:
+                raise self._forbidden(f"it may not read any {' or '.join(lacking)}, so no sandbox is seen", *lacking)
+            self._sees_until = now + _SIGHT_AGE
+
     @property
     def _open(self) -> consul.aio.Consul:
         if self._client is None:
@@ -164,15 +192,21 @@ class Consul:
             async with asyncio.timeout(limit or self._config.timeout):
                 return await call
         except ACLPermissionDenied as error:
-            raise ClusterUnavailable(
-                f"consul at {self._config.url} refuses the gateway's token: {error}; see its ACL policy",
-                details={"status": 403},
-            ) from error
+            raise self._forbidden(str(error)) from error
         except ConsulException as error:
             raise ClusterUnavailable(f"consul at {self._config.url} failed: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            said = error or type(error).__name__
-            raise ClusterUnavailable(f"consul does not answer at {self._config.url}: {said}") from error
+            why = describe_failure(error, self._config)
+            raise ClusterUnavailable(f"consul does not answer at {self._config.url}: {why}") from error
+
+    def _forbidden(self, said: str, *resources: str) -> ClusterUnavailable:
+        if "ACL not found" in said:  # Consul forgets a token that has expired
+            remedy = "give the gateway another (token_file is read again when it changes)"
+        else:
+            remedy = "grant it what jobspecs/acl-consul.hcl does"
+        details = {"status": 403, **({"right": f"{' and '.join(resources)} read"} if resources else {})}
+        message = f"consul at {self._config.url} refuses the gateway's token: {said}; {remedy}"
+        return ClusterUnavailable(message, details=details)
 
 
 def _client(config: ConsulConfig) -> consul.aio.Consul:

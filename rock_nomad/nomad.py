@@ -138,7 +138,7 @@ class Nomad:
         except Refused as refused:
             if "Enforcing job modify index" in refused.text:
                 raise JobExists(job["ID"], refused.text.strip()) from refused
-            raise translate(refused.status, refused.text, self._url) from refused
+            raise translate(refused, self._url) from refused
         return Registration(
             eval_id=answer.data.get("EvalID", ""),
             job_modify_index=answer.data.get("JobModifyIndex", 0),
@@ -170,7 +170,7 @@ class Nomad:
         except Refused as refused:
             if refused.status == 409:
                 return False
-            raise translate(refused.status, refused.text, self._url) from refused
+            raise translate(refused, self._url) from refused
         return True
 
     async def put_variable(self, path: str, items: Mapping[str, str]) -> None:
@@ -253,12 +253,12 @@ class Nomad:
                 f"{self._url}/v1/event/stream", params=params, headers=self._headers(), timeout=timeout
             ) as response:
                 if response.status != 200:
-                    raise translate(response.status, await response.text(), self._url)
+                    raise translate(Refused(response.status, await response.text(), "GET event/stream"), self._url)
                 yield EventBatch()
                 async for line in _split(response.content, b"\n"):
                     yield _BATCH.decode(line or b"{}")
         except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(self._config, error) from error
 
     async def log(self, alloc_id: str, task: str, stream: str, *, follow: bool) -> AsyncGenerator[LogFrame, None]:
         """What a task wrote on `stdout` or `stderr`, from the beginning, as far as its node keeps it.
@@ -281,14 +281,13 @@ class Nomad:
                 self._logs,
                 self._session.get(url, params=params, headers=self._headers(), timeout=timeout) as response,
             ):
-                if response.status == 404:
-                    raise Refused(404, await response.text())
                 if response.status != 200:
-                    raise translate(response.status, await response.text(), self._url)
+                    refused = Refused(response.status, await response.text(), "GET client/fs/logs")
+                    raise refused if refused.status == 404 else translate(refused, self._url)
                 async for part in _split(response.content, b"}"):
                     yield _LOG_FRAME.decode(part + b"}")
         except (aiohttp.ClientError, OSError, msgspec.DecodeError) as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(self._config, error) from error
 
     # ------------------------------------------------------------------------------------------------------ plumbing
 
@@ -306,7 +305,7 @@ class Nomad:
         try:
             return await self._write(endpoint, *path, **call)
         except Refused as refused:
-            raise translate(refused.status, refused.text, self._url) from refused
+            raise translate(refused, self._url) from refused
 
     async def _write(self, endpoint: Any, *path: str, **call: Any) -> Answer[_Row]:  # noqa: ANN401 - python-nomad's
         """A call by python-nomad, in a thread.  Raises Refused, or ClusterUnavailable if nobody answers."""
@@ -318,15 +317,15 @@ class Nomad:
         except BaseNomadException as error:
             reply = error.nomad_resp
             if isinstance(reply, requests.Response):
-                raise Refused(reply.status_code, reply.text) from error
-            raise unreachable(self._url, reply) from error
+                raise Refused(reply.status_code, reply.text, _call(reply.request)) from error
+            raise unreachable(self._config, reply) from error
         data = response.json() if response.content else {}  # what is deleted is answered by nothing
         return Answer(data=data, index=_index(response.headers), date=_date(response.headers))
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Answer[Any]:
         status, headers, body = await self._fetch(path, params)
         if status != 200:
-            raise translate(status, body.decode(errors="replace"), self._url)
+            raise translate(Refused(status, body.decode(errors="replace"), f"GET {path}"), self._url)
         return Answer(data=msgspec.json.decode(body), index=_index(headers), date=_date(headers))
 
     async def _find(self, path: str, params: Mapping[str, str]) -> Answer[Any] | None:
@@ -334,7 +333,7 @@ class Nomad:
         if status == 404:
             return None
         if status != 200:
-            raise translate(status, body.decode(errors="replace"), self._url)
+            raise translate(Refused(status, body.decode(errors="replace"), f"GET {path}"), self._url)
         return Answer(data=msgspec.json.decode(body), index=_index(headers), date=_date(headers))
 
     async def _list(self, path: str, params: Mapping[str, str]) -> Answer[list[_Row]]:
@@ -345,7 +344,7 @@ class Nomad:
         while True:
             status, headers, body = await self._fetch(path, page)
             if status != 200:
-                raise translate(status, body.decode(errors="replace"), self._url)
+                raise translate(Refused(status, body.decode(errors="replace"), f"GET {path}"), self._url)
             first = first or (_index(headers), _date(headers))
             rows += msgspec.json.decode(body) or []
             page["next_token"] = headers.get("X-Nomad-NextToken", "")
@@ -372,7 +371,7 @@ class Nomad:
             ):
                 return response.status, response.headers, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unreachable(self._url, error) from error
+            raise unreachable(self._config, error) from error
 
 
 _BATCH = msgspec.json.Decoder(EventBatch)
@@ -390,6 +389,11 @@ def _requests_session(config: NomadConfig) -> requests.Session:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def _call(request: requests.PreparedRequest) -> str:
+    """A request as its method and path, below /v1/."""
+    return f"{request.method} {request.path_url.removeprefix('/v1/')}"
 
 
 def _segment(name: str) -> str:

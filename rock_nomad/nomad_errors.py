@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-import requests
-
 from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest, RockException
+from rock_nomad.agents import describe_failure
+from rock_nomad.config import NomadConfig
 
 __all__ = ["JobExists", "Refused", "translate", "unreachable"]
 
@@ -22,23 +22,38 @@ class JobExists(Exception):
 class Refused(Exception):
     """Nomad's answer was an error."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, call: str = "") -> None:
         super().__init__(f"{status}: {text}")
-        self.status, self.text = status, text
+        self.status, self.text, self.call = status, text, call
 
 
 _VALIDATION = re.compile(r"\d+ errors? occurred: \*? ?")
 
 
-def translate(status: int, said: str, url: str) -> RockException:
+_RIGHTS = (
+    ("GET agent/", "agent read"),
+    ("GET (nodes|node/|client/stats)", "node read"),
+    ("GET operator/", "operator read"),
+    ("GET jobs", "list-jobs"),
+    ("GET client/fs/logs", "read-logs"),
+    ("(GET|PUT|DELETE) vars?", "variables at nomad/jobs/sbx-*"),
+    ("GET ", "read-job"),
+    ("POST (job/[^/]+/plan|validate)", "plan-job"),
+    ("POST job/", "register-job, and host_volume read where a rocklet is mounted"),
+    ("DELETE job/.*purge", "purge-job"),
+    ("DELETE job/", "deregister-job"),
+)
+"""What a call must be granted; the first that fits.  Nomad itself does not say."""
+
+
+def translate(refused: Refused, url: str) -> RockException:
     """The error that means what Nomad said.  Source: the texts were seen on Nomad 2.0.5."""
+    status, said = refused.status, refused.text
     # Nomad's validation says "1 error occurred:" and a list.
     said, is_invalid = _VALIDATION.subn("", " ".join(said.split()))
     said = said[:500]
     if status == 403:
-        return ClusterUnavailable(
-            f"nomad at {url} refuses the gateway's token: {said}; see its ACL policy", details={"status": 403}
-        )
+        return _forbidden(said, url, refused.call)
     if "nonexistent node pool" in said:
         expected = "a node pool of this cluster"
         return InvalidRequest(
@@ -52,8 +67,14 @@ def translate(status: int, said: str, url: str) -> RockException:
     return InternalError(f"nomad at {url} refuses what the gateway sent (HTTP {status}): {said}")
 
 
-def unreachable(url: str, error: object) -> ClusterUnavailable:
+def _forbidden(said: str, url: str, call: str) -> ClusterUnavailable:
+    right = next((right for pattern, right in _RIGHTS if re.match(pattern, call)), "what the gateway does")
+    # Nomad says the same of a token that lacks a right and of one that it does not know, or no more.
+    remedy = f"grant it {right}, as jobspecs/acl-nomad.hcl does, or give the gateway one that has not expired"
+    details = {"status": 403, "right": right}
+    return ClusterUnavailable(f"nomad at {url} refuses the gateway's token: {said}; {remedy}", details=details)
+
+
+def unreachable(config: NomadConfig, error: object) -> ClusterUnavailable:
     """The error that says that nobody answers, and why."""
-    # requests wraps what happened in three texts, of which the last says it.
-    why = str(error).rpartition(": ")[2].strip("\"')") if isinstance(error, requests.RequestException) else str(error)
-    return ClusterUnavailable(f"nomad does not answer at {url}: {why or type(error).__name__}")
+    return ClusterUnavailable(f"nomad does not answer at {config.url}: {describe_failure(error, config)}")

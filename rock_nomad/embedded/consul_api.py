@@ -83,6 +83,10 @@ class ConsulApi:
         recurse, cas = _has_flag(request, "recurse"), _number(request, "cas")
         return json_response(self._catalog.delete(request.match_info["key"], recurse=recurse, cas=cas))
 
+    async def _authorize(self, request: web.Request) -> web.Response:
+        is_known = self._is_known(request)
+        return json_response([{**right, "Allow": is_known} for right in await request.json()])
+
     async def _get_agent(self, request: web.Request) -> web.Response:
         self._require(request)
         name = platform.node()

@@ -55,6 +55,7 @@ CONSUL_ROUTES: tuple[Route, ...] = (
     _route("get_key", "GET", "/v1/kv/{key:.*}", "recurse", "keys", "separator", *BLOCKING),
     _route("put_key", "PUT", "/v1/kv/{key:.*}", "cas", "flags"),
     _route("delete_key", "DELETE", "/v1/kv/{key:.*}", "recurse", "cas"),
+    _route("authorize", "POST", "/v1/internal/acl/authorize"),
     _route("get_agent", "GET", "/v1/agent/self"),
     _route("get_leader", "GET", "/v1/status/leader"),
 )
@@ -62,6 +63,5 @@ CONSUL_ROUTES: tuple[Route, ...] = (
 UNANSWERED: tuple[Route, ...] = (
     _route("get_host_stats", "GET", "/v1/client/stats", "node_id"),
     _route("get_scheduler_configuration", "GET", "/v1/operator/scheduler/configuration"),
-    _route("authorize", "POST", "/v1/internal/acl/authorize"),
 )
 """What the doctor asks of real agents alone, because here it is not applicable: 501, as all else."""

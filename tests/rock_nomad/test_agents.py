@@ -9,10 +9,15 @@ import pytest
 from pydantic import SecretStr
 
 from rock.wire.errors import ClusterUnavailable
+from rock.wire.messages import ExecuteRequest
+from rock.wire.operations import EXECUTE
 from rock_nomad.agents import AgentToken, ssl_context
 from rock_nomad.config import ConfigError, ConsulConfig, NomadConfig
 from rock_nomad.consul import Consul
+from rock_nomad.loopback.settings import Settings
 from rock_nomad.nomad import Nomad
+from tests.cluster import run_real_cluster
+from tests.gateways import start_gateway
 from tests.rock_nomad.recorder import Recorder, record
 
 
@@ -69,7 +74,7 @@ async def test_an_agent_is_spoken_to_only_if_our_ca_knows_it(
 ) -> None:
     async with Nomad(NomadConfig(url=agent.url)) as nomad, Consul(ConsulConfig(url=agent.url)) as consul:
         for call in (nomad.agent(), nomad.stop("sbx-a"), consul.agent()):
-            with pytest.raises(ClusterUnavailable, match="does not answer"):
+            with pytest.raises(ClusterUnavailable, match=r"not verified by the system's CAs.*; set ca_file to the CA"):
                 await call
     assert agent.seen == []
     # The environment's CA bundle is meant for the outside.
@@ -82,3 +87,22 @@ async def test_an_agent_is_spoken_to_only_if_our_ca_knows_it(
         await nomad.stop("sbx-a")
         await consul.agent()
     assert len(agent.seen) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.needs("TLS")
+async def test_the_whole_path_by_tls_and_a_wrong_ca_is_named(certificate: Path) -> None:
+    with run_real_cluster(Settings(tls=True)) as cluster:
+        async with start_gateway(cluster) as gateway:
+            created = await gateway.create()
+            ran = await gateway.call(EXECUTE, ExecuteRequest(command=["echo", "hi"]), sandbox_id=created.sandbox_id)
+            assert ran.stdout == "hi\n"
+        wrong = {"ca_file": certificate}
+        async with (
+            Nomad(cluster.nomad_config().model_copy(update=wrong)) as nomad,
+            Consul(cluster.consul_config().model_copy(update=wrong)) as consul,
+        ):
+            said = rf"not verified by ca_file \({certificate}\).*; set ca_file to the CA that signed it"
+            for call in (nomad.nodes(), nomad.stop("sbx-a"), consul.find_rocklet("rocklet-a")):
+                with pytest.raises(ClusterUnavailable, match=said):
+                    await call

@@ -12,7 +12,9 @@ from pydantic import SecretStr
 from rock.wire.errors import ClusterUnavailable
 from rock_nomad.config import ConsulConfig
 from rock_nomad.consul import LONG_POLLS, Consul, Right
-from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES, UNANSWERED
+from rock_nomad.embedded.routes import CONSUL_COMMON, CONSUL_ROUTES
+from rock_nomad.loopback.acl import make_consul_token
+from rock_nomad.loopback.api import Api
 from tests.cluster import Cluster
 from tests.rock_nomad.recorder import Recorder, record
 from tests.rock_nomad.samples import recording
@@ -127,7 +129,7 @@ async def test_our_token_goes_along_and_the_environments_does_not(
     for token in (SecretStr("ours"), None):
         async with Consul(ConsulConfig(url=recorder.url, token=token)) as consul:
             await consul.agent()
-            await consul.find_rocklet("rocklet-a")
+            await consul.kv_list("rock/")
     assert [seen.headers.get("X-Consul-Token") for seen in recorder.seen] == ["ours", "ours", None, None]
 
 
@@ -172,10 +174,55 @@ async def test_without_acls_every_right_is_granted_and_a_token_unknown_is_an_err
     assert caught.value.details["status"] == 403
 
 
+async def test_whether_we_may_see_is_asked_once_a_minute_not_once_a_sandbox(recorder: Recorder) -> None:
+    recorder.answers["/v1/internal/acl/authorize"] = (200, [{"Allow": True}, {"Allow": True}])
+    for number in range(50):
+        recorder.answers[f"/v1/health/service/rocklet-{number}"] = (200, [])
+    async with Consul(ConsulConfig(url=recorder.url)) as consul:
+        found = await asyncio.gather(*(consul.find_rocklet(f"rocklet-{number}") for number in range(50)))
+    assert found == [None] * 50
+    assert sum(seen.path == "/v1/internal/acl/authorize" for seen in recorder.seen) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ACLs")
+@pytest.mark.parametrize(
+    ("rules", "right"),
+    [
+        ("", "service and node read"),
+        ('node_prefix "" { policy = "read" }', "service read"),
+        ('service_prefix "rocklet-" { policy = "read" }', "node read"),
+    ],
+)
+async def test_what_a_token_may_not_see_is_not_taken_for_absent(cluster: Cluster, rules: str, right: str) -> None:
+    management = Api(cluster.consul_url, "X-Consul-Token", cluster.consul_token)
+    name = f"lacks-{right.replace(' ', '-')}"
+    management.call("PUT", "/v1/acl/policy", {"Name": name, "Rules": rules})
+    token = SecretStr(make_consul_token(management, name))
+    async with Consul(ConsulConfig(url=cluster.consul_url, token=token)) as consul:
+        with pytest.raises(ClusterUnavailable, match=r"grant it what jobspecs/acl-consul\.hcl does") as caught:
+            await consul.find_rocklet("rocklet-nobody")
+    assert caught.value.details == {"status": 403, "right": right}
+    async with Consul(cluster.consul_config()) as consul:
+        assert await consul.find_rocklet("rocklet-nobody") is None
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ACLs")
+async def test_a_token_that_is_no_more_is_an_error_with_its_remedy(cluster: Cluster) -> None:
+    management = Api(cluster.consul_url, "X-Consul-Token", cluster.consul_token)
+    made = management.call("PUT", "/v1/acl/token", {"Policies": [{"Name": "rock-gateway"}]}).data
+    async with Consul(ConsulConfig(url=cluster.consul_url, token=SecretStr(made["SecretID"]))) as consul:
+        assert await consul.find_rocklet("rocklet-nobody") is None
+        management.call("DELETE", f"/v1/acl/token/{made['AccessorID']}")  # as Consul does when one expires
+        with pytest.raises(ClusterUnavailable, match="ACL not found; give the gateway another"):
+            await consul.find_rocklet("rocklet-nobody")
+
+
 async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Recorder) -> None:
     recorder.answers["/v1/health/service/rocklet-a"] = (200, [])
     recorder.answers["/v1/kv/a"] = (200, [])
-    recorder.answers["/v1/internal/acl/authorize"] = (200, [])
+    recorder.answers["/v1/internal/acl/authorize"] = (200, [{"Allow": True}, {"Allow": True}])
     async with Consul(ConsulConfig(url=recorder.url)) as consul:
         await consul.rocklets("rocklet-a")
         await consul.rocklets("rocklet-a", index=3, wait=0.1)
@@ -184,11 +231,9 @@ async def test_everything_we_send_is_in_the_embedded_clusters_table(recorder: Re
         await consul.kv_put("a", b"", cas=0)
         await consul.kv_delete("a", cas=1, recurse=True)
         await consul.agent()
-        await consul.are_granted([])
-    assert len(recorder.seen) == 8
+    assert len(recorder.seen) == 8  # of which one asks whether what we do not see is not there
     for seen in recorder.seen:
-        known = (*CONSUL_ROUTES, *UNANSWERED)
-        [route] = [each for each in known if each.method == seen.method and _is_at(each.path, seen.path)]
+        [route] = [each for each in CONSUL_ROUTES if each.method == seen.method and _is_at(each.path, seen.path)]
         assert set(seen.query) <= route.query | CONSUL_COMMON
 
 

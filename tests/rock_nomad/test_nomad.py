@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from rock.wire.errors import ClusterUnavailable, InternalError, InvalidRequest, 
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.config import NomadConfig
 from rock_nomad.embedded.routes import NOMAD_COMMON, NOMAD_ROUTES, UNANSWERED
+from rock_nomad.loopback.acl import make_nomad_token
+from rock_nomad.loopback.api import Api
 from rock_nomad.names import JOB_PREFIX, job_id, new_sandbox_id
 from rock_nomad.nomad import LOG_STREAMS, LONG_POLLS, PAGE, JobExists, Nomad
 from rock_nomad.nomad_errors import Refused
@@ -247,6 +250,10 @@ async def _call_everything(nomad: Nomad) -> None:
     await nomad.list_jobs("sbx-")
     await nomad.list_allocations()
     await nomad.list_evaluations(status="blocked")
+    await nomad.create_variable("nomad/jobs/sbx-a", {"password": "x"})
+    await nomad.put_variable("nomad/jobs/sbx-a", {"password": "x"})
+    await nomad.list_variables("nomad/jobs/sbx-")
+    await nomad.delete_variable("nomad/jobs/sbx-a")
     await nomad.nodes()
     await nomad.node("an-id")
     await nomad.agent()
@@ -256,13 +263,32 @@ async def _call_everything(nomad: Nomad) -> None:
 
 
 def _is_at(pattern: str, path: str) -> bool:
-    return bool(re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", pattern), path))
+    named = re.sub(r"\{[^}:]*\}", "[^/]+", pattern)
+    return bool(re.fullmatch(re.sub(r"\{[^}]*:\.\*\}", ".+", named), path))
 
 
 async def test_a_registration_is_enforced_against_the_index(recorder: Recorder) -> None:
     async with Nomad(NomadConfig(url=recorder.url)) as nomad:
         await nomad.register(render(), enforce_index=9)
     assert '"EnforceIndex": true, "JobModifyIndex": 9' in recorder.seen[0].body
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ACLs")
+async def test_a_right_that_nomads_token_lacks_is_named(cluster: Cluster) -> None:
+    management = Api(cluster.nomad_url, "X-Nomad-Token", cluster.nomad_token)
+    rules = 'namespace "default" { capabilities = ["list-jobs"] }'
+    management.call("PUT", "/v1/acl/policy/lists-only", {"Name": "lists-only", "Rules": rules})
+    token = SecretStr(make_nomad_token(management, "lists-only"))
+    async with Nomad(NomadConfig(url=cluster.nomad_url, token=token)) as nomad:
+        await nomad.list_jobs()
+        calls = {"register-job": nomad.register(_job()), "read-job": nomad.job("sbx-a"), "node read": nomad.nodes()}
+        for right, call in calls.items():
+            with pytest.raises(ClusterUnavailable, match=f"Permission denied; grant it {right}"):
+                await call
+    async with Nomad(NomadConfig(url=cluster.nomad_url, token=SecretStr(str(uuid.uuid4())))) as nomad:
+        with pytest.raises(ClusterUnavailable, match=r"Permission denied; .* one that has not expired"):
+            await nomad.list_jobs()
 
 
 async def test_a_listing_is_read_page_by_page(recorder: Recorder) -> None:
