@@ -14,14 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from rock.wire.messages import ProcessEnd
-from rocklet.memory import OOM_REASON, OomCounter
+from rocklet.memory import KILLED, OOM_REASON, OomCounter
 
 __all__ = ["Background"]
 
 _KNOWN = 1024  # processes that are watched, a descriptor each while they run
 _REMEMBERED = 4096  # exit codes of processes that nobody has asked about yet
 _LARGEST_PID = 2**31 - 1
-_KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
 
 class _Process:
@@ -142,7 +141,7 @@ class Background:
             self._exit_codes.popitem(last=False)
 
     def _tell(self, process: _Process, exit_code: int | None) -> None:
-        was_oom = exit_code == _KILLED and self._ooms.count() > process.ooms
+        was_oom = exit_code == KILLED and self._ooms.count() > process.ooms
         process.tell(ProcessEnd(has_ended=True, exit_code=exit_code, failure_reason=OOM_REASON if was_oom else ""))
 
 

@@ -11,7 +11,7 @@ import time
 from rock.wire.messages import CommandOutput, ExecuteRequest
 from rocklet.actions import Call
 from rocklet.descriptors import Inlet, Outlet
-from rocklet.memory import OOM_REASON
+from rocklet.memory import KILLED, OOM_REASON
 from rocklet.processes import Children
 from rocklet.sessions.output import Output
 from rocklet.sessions.shell import find_flavor
@@ -20,7 +20,6 @@ from rocklet.surroundings import Surroundings
 __all__ = ["execute"]
 
 _LINGER = 0.1  # seconds for what outlives the program (`tee >(...)`) to close its output; a daemon never does
-_KILLED = 128 + signal.SIGKILL
 
 
 async def execute(
@@ -52,7 +51,7 @@ async def execute(
     if was_killed:
         reason = "canceled" if done else f"timed out after {request.timeout:g} s"
         reason += "; its process group was killed"
-    elif exit_code == _KILLED and children.ooms.count() > ooms:
+    elif exit_code == KILLED and children.ooms.count() > ooms:
         reason = OOM_REASON
     return CommandOutput(
         stdout=await program.stdout.text(),

@@ -6,9 +6,11 @@ import contextlib
 import os
 import re
 
-__all__ = ["OOM_REASON", "OomCounter"]
+__all__ = ["KILLED", "OOM_REASON", "OomCounter"]
 
 OOM_REASON = "oom: the kernel killed it for want of memory; use less, or ask for more memory"
+KILLED = 128 + 9
+"""The exit code of what SIGKILL ended: the kernel's, if its count has risen."""
 
 _CGROUPS = "/proc/self/cgroup"
 _V2 = "/sys/fs/cgroup{path}/memory.events"

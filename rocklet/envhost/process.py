@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from rocklet.actions import Call
 from rocklet.descriptors import Inlet, Outlet
+from rocklet.memory import KILLED
 from rocklet.processes import Children
 from rocklet.surroundings import Surroundings
 
@@ -23,7 +24,7 @@ _KEPT_STDERR = 4096  # bytes, from its end
 class HostEnded(Exception):
     """The host ended before it answered, or was killed because its time was up or nobody wanted the answer."""
 
-    def __init__(self, why: Literal["exited", "timed_out", "canceled"], exit_code: int, stderr: str) -> None:
+    def __init__(self, why: Literal["exited", "oom", "timed_out", "canceled"], exit_code: int, stderr: str) -> None:
         super().__init__(why, exit_code, stderr)
         self.why, self.exit_code, self.stderr = why, exit_code, stderr
 
@@ -37,6 +38,7 @@ class HostProcess:
         Raises CommandFailed: the machine refuses.
         """
         self._loop = asyncio.get_running_loop()
+        self._ooms = children.ooms
         self._line, self._stderr = bytearray(), b""
         self._answer: asyncio.Future[bytes] = self._loop.create_future()
         stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
@@ -74,6 +76,7 @@ class HostProcess:
         answer = self._answer = self._loop.create_future()
         self._requests.send(json.dumps(request).encode() + b"\n")
         waited = (answer, self._child.exited, call.canceled)
+        ooms = self._ooms.count()
         try:
             done, _ = await asyncio.wait(waited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if answer not in done and self._child.exited in done:
@@ -86,10 +89,11 @@ class HostProcess:
             self._child.signal_group(signal.SIGKILL)
             raise
         self._inlets[1].drain()
-        why: Literal["exited", "timed_out", "canceled"] = "canceled" if done else "timed_out"
+        exit_code = self._child.exited.result()
+        why: Literal["exited", "oom", "timed_out", "canceled"] = "canceled" if done else "timed_out"
         if self._child.exited in done:
-            why = "exited"
-        raise HostEnded(why, self._child.exited.result(), self._stderr.decode("utf-8", "replace"))
+            why = "oom" if exit_code == KILLED and self._ooms.count() > ooms else "exited"
+        raise HostEnded(why, exit_code, self._stderr.decode("utf-8", "replace"))
 
     async def end(self) -> None:
         """Kill it, and all that its environments have started in its process group."""

@@ -14,7 +14,7 @@ import msgspec
 from rock.wire.errors import CommandFailed, InvalidRequest, SessionBusy, SessionNotFound
 from rock.wire.messages import InterruptRequest, Observation, RunRequest, Session
 from rocklet.actions import Call
-from rocklet.memory import OOM_REASON, OomCounter
+from rocklet.memory import KILLED, OOM_REASON, OomCounter
 from rocklet.processes import Children
 from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.shell import Shell
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 _STOP_GRACE = 0.2  # seconds that Ctrl-C may take when a command is ended
 _CLOSE_GRACE = 0.3  # seconds for a shell to pass a hang-up on to its jobs
 _STARTUP_OUTPUT = 2**20  # bytes kept of what start-up files print
-_KILLED = 128 + 9  # the exit code of what SIGKILL ended
 
 
 class ShellStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,7 +331,7 @@ class _Observer:
     ) -> Observation:
         """What the caller gets."""
         reasons = [end.reason] if end is not None else []
-        if end is None and exit_code == _KILLED and self._ooms.count() > self._ooms_before:
+        if end is None and exit_code == KILLED and self._ooms.count() > self._ooms_before:
             reasons.append(OOM_REASON)
         if self._restart:
             reasons.append(self._restart)

@@ -31,6 +31,7 @@ from rock.wire.errors import (
 from rock.wire.messages import Empty
 from rocklet.actions import Call
 from rocklet.envhost.process import HostEnded, HostProcess
+from rocklet.memory import OOM_REASON
 from rocklet.processes import Children
 from rocklet.sessions.turns import Turns
 from rocklet.surroundings import Surroundings
@@ -180,6 +181,9 @@ def _explain_end(
     if ended.why == "timed_out":
         message = f"{what} of environment {env!r} took longer than {limit:g} s; the sandbox's environments were ended"
         return CommandTimeout(message, details=details)
+    if ended.why == "oom":
+        message = f"the host of environment {env!r} ended during {what}: {OOM_REASON}"
+        return EnvLost(message, details={**details, "exit_code": ended.exit_code, "cause": "oom"})
     log.warning("the environment host ended with exit code %d: %s", ended.exit_code, ended.stderr)
     message = f"the host of environment {env!r} ended with exit code {ended.exit_code} during {what}; make it again"
     return EnvLost(message, details={**details, "exit_code": ended.exit_code, "stderr": ended.stderr})

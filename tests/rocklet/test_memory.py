@@ -61,3 +61,19 @@ async def test_a_command_that_the_kernel_takes_for_want_of_memory_says_so_and_th
         honest = await post("/v1/sessions/run", command="sh -c 'kill -9 $$'")
         assert (honest["exit_code"], honest["failure_reason"]) == (137, "")
         assert process.returncode is None
+
+
+@pytest.mark.slow
+async def test_environments_whose_host_the_kernel_takes_are_lost_and_say_so(cgroup: Path, tmp_path: Path) -> None:
+    hog = tmp_path / "python-of-tests"
+    hog.write_text("#!/bin/sh\nread question\nx=$(head -c 400000000 /dev/zero | tr '\\0' x); echo survived\n")
+    hog.chmod(0o755)
+    script = f'echo $$ >"$0"; export ROCKLET_GEM_PYTHON={hog}; exec "$@"'
+    wrapper = ("sh", "-c", script, str(cgroup / "cgroup.procs"))
+    async with start_rocklet(*wrapper) as (url, token, process), aiohttp.ClientSession() as http, asyncio.timeout(60):
+        headers = {"Authorization": f"Bearer {token}"}
+        async with http.post(f"{url}/v1/envs", json={"env_id": "any"}, headers=headers) as reply:
+            lost = await reply.json()
+        assert (lost["code"], lost["details"]["cause"]) == ("env_lost", "oom")
+        assert "ended during make: oom: the kernel killed it" in lost["message"]
+        assert process.returncode is None
