@@ -30,7 +30,7 @@ dev: setup
 
 # GEM's environments have a Python of their own; where it cannot be had, everything else still works.
 setup: $(READY)
-	-@$(BIN)/rock-nomad setup-gem > /dev/null
+	-@$(BIN)/rock-nomad setup-gem --once > /dev/null
 
 # Once set up, nothing here needs a network.  The wheels serve the tests that install the client in clean venvs.
 $(READY): pyproject.toml

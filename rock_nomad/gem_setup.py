@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from rock.wire.errors import BadRequestRockError, InternalServerRockError
 from rock_nomad.folders import make_once
 
@@ -46,9 +48,18 @@ def find_gem_python(cache: Path, own: Base = OWN) -> Path | None:
     return None if base is None else _folder(cache, base.version) / "bin" / "python"
 
 
-def set_up_gem(cache: Path, on_progress: Callable[[str], None], own: Base = OWN) -> Path:
+class _Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A set-up that came to nothing."""
+
+    compiler: str | None
+    """Where pip found one: some of what gem-llm needs is compiled."""
+    why: str
+
+
+def set_up_gem(cache: Path, on_progress: Callable[[str], None], own: Base = OWN, *, try_again: bool = True) -> Path:
     """The Python, made if need be, which takes a minute and a network; `on_progress` is told how far it is.
 
+    Without `try_again`, what failed before with this Python and this compiler fails at once, for the same reason.
     Raises BadRequestRockError: install a Python that gem-llm takes; InternalServerRockError: pip has failed, retry.
     """
     base = _find_base(own)
@@ -56,8 +67,24 @@ def set_up_gem(cache: Path, on_progress: Callable[[str], None], own: Base = OWN)
         wanted = f"{_dotted(OLDEST[:2])} to {_dotted(NEWEST)}"
         raise BadRequestRockError(f"gem-llm takes Python {wanted}, and this machine has none; install python3.11")
     folder = _folder(cache, base.version)
-    make_once(folder, lambda partial: _build(base.program, partial, on_progress))
+    compiler, note = shutil.which("cc") or shutil.which("gcc"), folder.with_name(f"{folder.name}.failed")
+    before = None if try_again else _read_failure(note)
+    if before is not None and before.compiler == compiler and not folder.exists():
+        raise InternalServerRockError(f"{before.why} (it failed before; `rock-nomad setup-gem` tries again)")
+    try:
+        make_once(folder, lambda partial: _build(base.program, partial, on_progress))
+    except InternalServerRockError as error:
+        note.write_bytes(msgspec.json.encode(_Failure(compiler=compiler, why=error.message)))
+        raise
+    note.unlink(missing_ok=True)
     return folder / "bin" / "python"
+
+
+def _read_failure(note: Path) -> _Failure | None:
+    try:
+        return msgspec.json.decode(note.read_bytes(), type=_Failure)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _build(program: str, folder: Path, on_progress: Callable[[str], None]) -> None:

@@ -79,13 +79,15 @@ async def dev(
     return 0
 
 
-async def setup_gem() -> None:
+async def setup_gem(
+    *, once: Annotated[bool, typer.Option("--once", help="Do not try again what failed before.")] = False
+) -> None:
     """Set up what hosts GEM environments on this machine, unless it is there, and print its Python."""
     python = find_gem_python(cache_folder())
     if python is None or not python.exists():
         with Progress() as progress:
             progress.show("setting up GEM environments (about a minute, once)")
-            python = await asyncio.to_thread(set_up_gem, cache_folder(), progress.update)
+            python = await asyncio.to_thread(set_up_gem, cache_folder(), progress.update, try_again=not once)
     out.print(python, markup=False)
 
 

@@ -62,6 +62,26 @@ def test_a_failure_says_what_pip_said_and_leaves_nothing_to_be_taken_for_whole(t
     assert found.exists()
 
 
+def test_a_failure_is_remembered_until_somebody_wants_to_try_again_or_there_is_another_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    base, cache = _stand_in(tmp_path, "echo ERROR: no network; exit 1"), tmp_path / "cache"
+
+    def tries(*, try_again: bool = False) -> int:
+        with pytest.raises(InternalServerRockError, match="ERROR: no network"):
+            set_up_gem(cache, _nothing, base, try_again=try_again)
+        return len((tmp_path / "venvs").read_text().splitlines())
+
+    assert [tries(), tries(), tries(try_again=True), tries()] == [1, 1, 2, 2]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "cc").touch(mode=0o755)
+    assert [tries(), tries()] == [3, 3]
+    python = set_up_gem(cache, _nothing, _stand_in(tmp_path, "true"))
+    assert python.exists()
+    assert list(cache.glob("*.failed")) == []
+
+
 def test_a_machine_without_a_fitting_python_says_which_would_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
