@@ -21,6 +21,7 @@ from rock_nomad.gateway.dialects.native import Native
 from rock_nomad.gateway.dialects.ports import add_rock_ports
 from rock_nomad.gateway.dialects.rock import Rock
 from rock_nomad.gateway.lifecycle import Lifecycle
+from rock_nomad.gateway.listening import listen
 from rock_nomad.gateway.listing import Listing
 from rock_nomad.gateway.locator import AddressBook, Locator
 from rock_nomad.gateway.logs import Logs
@@ -42,8 +43,6 @@ from rock_nomad.sweep import Sweep
 
 __all__ = ["open_gateway", "run_gateway", "serve_gateway", "watch_signals", "write_log"]
 
-SHUTDOWN_TIMEOUT = 5.0  # seconds for calls that are still served; their clients go on at another replica
-MAX_LINE = 64 * 1024  # bytes of a request's first line: a path of 4,096 characters is nine times as long in a URL
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 
 log = logging.getLogger(__name__)
@@ -68,26 +67,9 @@ async def serve_gateway(config: GatewayConfig) -> AsyncIterator[str]:
 
     Raises ConfigError.
     """
-    async with open_gateway(config) as app:
-        # A client that goes away cancels its handler, which closes the way to the rocklet.
-        runner = web.AppRunner(
-            app,
-            handler_cancellation=True,
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_TIMEOUT,
-            handle_signals=False,
-            max_line_size=MAX_LINE,
-        )
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, config.host, config.port)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            log.info("gateway of cluster %s listens on %s", config.profile.name, url)
-            yield url
-        finally:
-            await runner.cleanup()
+    async with open_gateway(config) as app, listen(app, config.host, config.port) as url:
+        log.info("gateway of cluster %s listens on %s", config.profile.name, url)
+        yield url
 
 
 @asynccontextmanager

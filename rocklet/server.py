@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
 from collections.abc import AsyncIterator
 
 import msgspec
 from aiohttp import web
 
+from rock.wire.codec import encode
+from rock.wire.errors import InternalError, explain_malformed, to_body
 from rock.wire.messages import RockletExit
+from rock.wire.operations import REQUEST_ID_HEADER
 from rocklet.config import Settings
 from rocklet.dialects.native import NativeDialect
 from rocklet.dialects.swerex import PREFIX, SwerexDialect
@@ -64,7 +68,7 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
                 return web.Response()  # which goes nowhere
 
         # handler_cancellation: a caller that goes away is seen at once, and what it had asked for is ended.
-        server = web.Server(handle, handler_cancellation=True, access_log=None)
+        server = _Server(handle, handler_cancellation=True)
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_GRACE)
         try:
             await runner.setup()
@@ -76,3 +80,34 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
         finally:
             await engine.close()
             await runner.cleanup()
+
+
+class _Server(web.Server):
+    """Makes connections on which also what is no HTTP is answered in our words."""
+
+    def __call__(self) -> web.RequestHandler:
+        loop = asyncio.get_running_loop()
+        # aiohttp's own runner passes None for "no access log" too, whatever the annotation says.
+        return _Connection(self, loop=loop, access_log=None)  # type: ignore[arg-type]
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp's parser says against what never became a request; of itself it would say it as plain text."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun, and no other can follow")
+        log.info("what cannot be read was sent: %r", exc)
+        error = explain_malformed(message or "") if status < 500 else InternalError("the connection failed; retry")
+        request_id = secrets.token_hex(16)
+        body, headers = encode(to_body(error, request_id=request_id)), {REQUEST_ID_HEADER: request_id}
+        response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
+        response.force_close()
+        return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +14,7 @@ from rock.wire.messages import CreateSessionRequest, RockletExit
 from rock.wire.operations import CLOSE_ROCKLET, CREATE_SESSION
 from rocklet.config import Settings
 from rocklet.server import listen
+from tests.malformed import MALFORMED, read_answer
 from tests.rocklet.callers import TOKEN, Caller
 
 
@@ -34,6 +36,13 @@ async def test_an_ipv6_address_can_be_listened_on(settings: Settings) -> None:
             assert reply.status == 200
     except OSError as error:
         pytest.skip(f"no IPv6 here: {error}")
+
+
+@pytest.mark.parametrize("sent", MALFORMED)
+async def test_what_is_no_http_is_answered_as_everything_else_is(caller: Caller, sent: bytes) -> None:
+    status, headers, body = await read_answer("127.0.0.1", caller.port, sent)
+    said = json.loads(body)
+    assert (status, said["code"], said["details"]["request_id"]) == (400, "invalid_request", headers["x-request-id"])
 
 
 async def test_whoever_waits_hears_why_it_is_to_end(settings: Settings) -> None:

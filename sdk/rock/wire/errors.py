@@ -85,6 +85,7 @@ __all__ = [
     "StartFailed",
     "TooLarge",
     "Unauthorized",
+    "explain_malformed",
     "from_body",
     "to_body",
     "unanswered",
@@ -378,6 +379,7 @@ def unanswered(message: str, why: Exception | None, details: dict[str, Any]) -> 
     return OutcomeUnknown(message, reason=reason, details=details)
 
 
+_SHOWN = 120  # characters of a parser's words that an error repeats
 _FALLBACK: dict[int, type[RockException]] = {4: BadRequestRockError, 5: InternalServerRockError}
 
 
@@ -392,6 +394,15 @@ def to_body(error: RockException, *, request_id: str | None = None) -> ErrorBody
         retryable=error.retryable,
         reason=error.reason,
         details=details,
+    )
+
+
+def explain_malformed(said: str) -> InvalidRequest:
+    """The error for bytes that are no HTTP request, by the first line of what a parser said of them."""
+    shown = said.strip().partition("\n")[0][:_SHOWN].rstrip(":")
+    return InvalidRequest(
+        f"the request is no HTTP that can be read: {ascii(shown)[1:-1] or 'it breaks off'}; send it again as HTTP/1.1",
+        details={"field": "$", "value": ascii(shown)[1:-1], "expected": "an HTTP request"},
     )
 
 
