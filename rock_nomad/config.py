@@ -23,6 +23,7 @@ __all__ = [
     "ClusterProfile",
     "ConfigError",
     "ConsulConfig",
+    "ContainerProfile",
     "GatewayConfig",
     "NomadConfig",
     "RockletArchive",
@@ -88,6 +89,24 @@ class RockletArchive(_Model):
     sha256: Sha256
 
 
+class ContainerProfile(_Model):
+    """What the containers of sandboxes are like; isolations without containers disregard it."""
+
+    pids_limit: Annotated[int, Field(gt=0)] = 4096
+    """Processes and threads; a fork bomb ends here and not on the node."""
+    capabilities: tuple[str, ...] = ("chown", "dac_override", "fowner", "kill", "setgid", "setuid")
+    """All that are kept: what package managers and test suites need, without which apt and pip fail."""
+    no_new_privileges: bool = True
+    """Whether setuid programs, such as sudo, gain nothing."""
+    shm_bytes: Annotated[int, Field(ge=2**16)] = 2**26
+    """The size of /dev/shm, for a spec that names none; what is written there counts as the sandbox's memory."""
+    tmpfs: Mapping[str, Annotated[int, Field(gt=0)]] = {}
+    """Directories in memory by their path, with their size in bytes; they, too, count as the sandbox's memory."""
+    ulimits: Mapping[str, Annotated[str, Field(pattern=r"^[0-9]+(:[0-9]+)?$")]] = {}
+    """Such as `nofile: "65536"` or `"1024:65536"`, soft and hard; what is not named is the engine's own."""
+    image_pull_timeout: Annotated[float, Field(gt=0)] = 900.0  # seconds; a spec's startup_timeout may be shorter
+
+
 class ClusterProfile(_Model):
     """What sandboxes of this cluster are like, and what nobody may ask for."""
 
@@ -115,6 +134,7 @@ class ClusterProfile(_Model):
     """The nodes' host volume that holds a bundle (`rock-nomad bundle build`)."""
     rocklet_archive: RockletArchive | None = None
     """Instead of that volume, on nodes without: every sandbox fetches its bundle, which takes it a second or so."""
+    container: ContainerProfile = ContainerProfile()
     bind_host: str | None = None  # None: the address Nomad gives the port; inside a container all
     env: Mapping[str, str] = {}
     """Added to every rocklet's own environment; commands do not see it."""

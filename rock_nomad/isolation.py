@@ -20,11 +20,7 @@ DOCKER_RUNTIMES_ATTRIBUTE = "${attr.driver.docker.runtimes}"
 
 _DOCKER_CONFIG: Mapping[str, Any] = {
     "init": True,  # an init that reaps what commands leave behind
-    "pids_limit": 4096,
-    "cap_drop": ["all"],
-    # What package managers and test suites need; without these apt and pip fail.
-    "cap_add": ["chown", "dac_override", "fowner", "kill", "setgid", "setuid"],
-    "security_opt": ["no-new-privileges"],
+    "cap_drop": ["all"],  # the profile says which are kept
     "healthchecks": [{"disable": True}],  # an image's own health check would run inside the sandbox
     "ports": ["rocklet"],
 }
@@ -59,6 +55,10 @@ class IsolationProfile(msgspec.Struct, frozen=True, kw_only=True):
             said.append(f"the image {spec.image} is recorded but not used: {isolation} runs on the node's own files")
         if spec.registry is not None and not self.uses_image:
             said.append(f"the registry's credentials are not used: {isolation} pulls no image")
+        if spec.shm_bytes is not None and not self.uses_image:
+            said.append(f"shm_bytes {spec.shm_bytes} is not enforced: with {isolation} /dev/shm is the node's own")
+        if spec.pull == "never" and self.uses_image:
+            said.append("pull never is not enforced: a node pulls an image that it does not have")
         if spec.limit_cpus is not None and (not self.limits_cpu or spec.limit_cpus != spec.cpus):
             why = f"{isolation} limits to exactly cpus" if self.limits_cpu else f"{isolation} has no CPU ceiling"
             said.append(f"limit_cpus {spec.limit_cpus:g} is not enforced: {why}")

@@ -77,6 +77,7 @@ _TASK = {
     "Vault": _leaves("Policies Role Namespace Cluster Env DisableFile ChangeMode ChangeSignal AllowTokenExpiration"),
     "Consul": _CONSUL,
     "Templates": _TEMPLATE,
+    "Secrets": _leaves("Name Provider Path Config Env"),
     "VolumeMounts": _leaves("Volume Destination ReadOnly PropagationMode SELinuxLabel"),
     "Identity": _IDENTITY,
     "Identities": _IDENTITY,

@@ -16,9 +16,9 @@ from rock.wire.errors import InvalidRequest
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.base_job import load_base_job
 from rock_nomad.bundle import BUNDLE_MOUNT, bundle_command
-from rock_nomad.config import ClusterProfile
+from rock_nomad.config import ClusterProfile, ContainerProfile
 from rock_nomad.isolation import CONTAINER_PORT, DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
-from rock_nomad.names import job_id, service_name
+from rock_nomad.names import job_id, service_name, variable_path
 
 __all__ = [
     "STARTUP_SLACK",
@@ -29,6 +29,7 @@ __all__ = [
     "max_run_seconds",
     "mebibytes",
     "needs_volume",
+    "reads_credentials",
     "render_job",
     "spec_hash",
 ]
@@ -91,6 +92,11 @@ def gpu_pattern(gpu_type: str) -> str:
     return rf"(?i)(^|[^0-9a-z]){re.escape(gpu_type)}([^0-9a-z]|$)"
 
 
+def reads_credentials(job: Mapping[str, Any]) -> bool:
+    """Whether a job reads a registry's credentials from its Nomad variable."""
+    return any(task.get("Secrets") for group in job["TaskGroups"] for task in group["Tasks"])
+
+
 def mebibytes(size_bytes: int) -> int:
     """A size as Nomad counts it, never less than was asked for."""
     return -(-size_bytes // 2**20)
@@ -143,6 +149,8 @@ def render_job(  # noqa: PLR0913 - each a fact of its own
     group, task = job["TaskGroups"][0], job["TaskGroups"][0]["Tasks"][0]
     _render_group(group, task, spec, profile)
     _render_task(task, spec, profile)
+    if ISOLATIONS[isolation].uses_image:
+        _render_container(task, spec, profile, sandbox_id=sandbox_id, tenant=tenant)
     task["Env"] = {**task.get("Env", {}), **profile.env, **_environment(spec, sandbox_id, token_sha256, isolation)}
     if ISOLATIONS[isolation].has_rocklet:
         _render_service(task["Services"][0], sandbox_id, tenant, secret_name, profile)
@@ -254,12 +262,40 @@ def _config(spec: SandboxSpec, profile: ClusterProfile, kind: IsolationProfile) 
     if not kind.uses_image:
         return {"command": command[0], "args": [*command[1:], *arguments]}
     return {
+        **_container_limits(spec, profile.container),
         "image": spec.image,
         "force_pull": spec.pull == "always",
         "entrypoint": list(command),
         "args": arguments,
         "cpu_hard_limit": kind.limits_cpu and spec.limit_cpus == spec.cpus,
     }
+
+
+def _container_limits(spec: SandboxSpec, limits: ContainerProfile) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "image_pull_timeout": f"{math.ceil(limits.image_pull_timeout)}s",
+        "pids_limit": limits.pids_limit,
+        "cap_add": list(limits.capabilities),
+        "security_opt": ["no-new-privileges"] if limits.no_new_privileges else [],
+        "shm_size": spec.shm_bytes or limits.shm_bytes,
+        "mount": [
+            {"type": "tmpfs", "target": path, "tmpfs_options": [{"size": size}]} for path, size in limits.tmpfs.items()
+        ],
+    }
+    if limits.ulimits:
+        config["ulimit"] = [dict(limits.ulimits)]
+    return config
+
+
+def _render_container(
+    task: dict[str, Any], spec: SandboxSpec, profile: ClusterProfile, *, sandbox_id: str, tenant: str
+) -> None:
+    # For whoever stands before a node and wonders whose a container is.
+    facts = {"sandbox_id": sandbox_id, "tenant": tenant, "cluster": profile.name}
+    task["Config"]["labels"] = [{f"com.rock-nomad.{name}": value for name, value in facts.items()}]
+    if spec.registry is not None:
+        task["Secrets"] = [{"Name": "registry", "Provider": "nomad", "Path": variable_path(sandbox_id)}]
+        task["Config"]["auth"] = [{key: f"${{secret.registry.{key}}}" for key in ("username", "password")}]
 
 
 def _device(spec: SandboxSpec, profile: ClusterProfile) -> dict[str, Any]:

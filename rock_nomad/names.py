@@ -23,11 +23,14 @@ __all__ = [
     "new_sandbox_id",
     "sandbox_id_for_key",
     "sandbox_id_of",
+    "sandbox_id_of_variable",
     "service_name",
+    "variable_path",
 ]
 
 JOB_PREFIX = "sbx-"
 SERVICE_PREFIX = "rocklet-"
+_VARIABLE_PREFIX = f"nomad/jobs/{JOB_PREFIX}"  # where a job's own identity may read
 
 _ID = re.compile(ID_PATTERN)
 _RANDOM_BYTES = 10  # 80 bits, 16 characters: a clash among a billion ids has a chance of one in two million
@@ -89,3 +92,13 @@ def sandbox_id_for_key(tenant: str, idempotency_key: str) -> str:
 
 def _base32(raw: bytes) -> str:
     return base64.b32encode(raw).decode().lower()
+
+
+def variable_path(sandbox_id: str = "") -> str:
+    """The path of the Nomad variable that a sandbox's node may read; without an id, how all of them begin."""
+    return f"nomad/jobs/{job_id(sandbox_id)}" if sandbox_id else _VARIABLE_PREFIX
+
+
+def sandbox_id_of_variable(path: str) -> str | None:
+    """The sandbox whose node may read a variable, or None."""
+    return sandbox_id_of(path.removeprefix("nomad/jobs/")) if path.startswith(_VARIABLE_PREFIX) else None

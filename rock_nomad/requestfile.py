@@ -33,7 +33,7 @@ from rock.wire.spec import SandboxSpec
 
 __all__ = ["Download", "RequestFile", "Run", "Step", "Upload", "load_request_file", "spec_from_text"]
 
-_SIZES = {"memory": "memory_bytes", "disk": "disk_bytes", "gpu_memory": "gpu_memory_bytes"}
+_SIZES = {"memory": "memory_bytes", "disk": "disk_bytes", "shm": "shm_bytes", "gpu_memory": "gpu_memory_bytes"}
 """Keys whose values are sizes such as 512m, and the spec's fields, in bytes, that they become."""
 
 

@@ -1,4 +1,5 @@
-"""The one periodic duty, on every replica: end what waited or was lost too long, and say once how each sandbox ended.
+"""The one periodic duty, on every replica: end what waited or was lost too long, say once how each sandbox
+ended, take away credentials that have served.
 
 What is overdue is decided by a pure function, by Nomad's clock; acting on it twice is the same as once, so there is no
 leader.  What cannot wait for the next sweep is attended to at once: a sandbox that Nomad is about to start anew, empty.
@@ -18,6 +19,7 @@ from typing import NoReturn
 from rock.wire.errors import RockException
 from rock.wire.messages import SandboxStatus
 from rock_nomad.config import ClusterProfile
+from rock_nomad.credentials import Credentials
 from rock_nomad.life import Life
 from rock_nomad.nomad import Nomad
 from rock_nomad.records import Row, integer, mapping, text
@@ -90,6 +92,7 @@ class Sweep:
     ) -> None:
         """`replaced` brings the jobs of which Nomad starts another allocation in the stead of one."""
         self._nomad, self._profile, self._answers, self._replaced = nomad, profile, answers, replaced
+        self._credentials = Credentials(nomad)
         self._ended: set[str] | None = None
         self._cut_off: set[str] = set()
         self.ends: Counter[str] = Counter()
@@ -140,6 +143,7 @@ class Sweep:
             for each in late:
                 ends.create_task(end(each), name=f"end {each.sandbox_id}")
         await self._record(snapshot)
+        await self._credentials.tidy(snapshot)
 
     async def _end(self, listed: Overdue) -> None:
         """End one, if it still is overdue when read again; what goes wrong is left to the next sweep."""

@@ -11,12 +11,20 @@ import pytest
 from rock_nomad.bundle.build import ensure_bundle
 from rock_nomad.config import cache_folder
 
-__all__ = ["need_bundle"]
+__all__ = ["find_bundle", "need_bundle"]
 
 
 @cache
+def find_bundle() -> Path | None:
+    """The bundle of this checkout, built if need be; None where none can be built."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    return ensure_bundle(cache_folder() / "bundles")
+
+
 def need_bundle() -> Path:
     """The bundle of this checkout, built if need be; skips where none can be built."""
-    if platform.libc_ver()[0] != "glibc":
+    bundle = find_bundle()
+    if bundle is None:
         pytest.skip("no glibc to bundle")
-    return ensure_bundle(cache_folder() / "bundles")
+    return bundle

@@ -143,13 +143,19 @@ def missing_parts(kind: Kind) -> str | None:
 
 
 @contextlib.contextmanager
-def run_cluster(kind: Kind, *arguments: str, nodes: int = 1) -> Iterator[Cluster]:
-    """Start a cluster, and leave nothing of it; `arguments` go to the embedded agent alone."""
+def run_cluster(kind: Kind, *arguments: str, nodes: int = 1, bundle: Path | None = None) -> Iterator[Cluster]:
+    """Start a cluster, and leave nothing of it; `arguments` go to the embedded agent alone.
+
+    Every node has the bundle, if one is given, as its host volume `rocklet`.
+    """
     if kind == "embedded":
-        with _run_embedded(*arguments) as cluster:
+        volumes = [f"--host-volume=rocklet={bundle}"] if bundle else []
+        with _run_embedded(*arguments, *volumes) as cluster:
             yield cluster
     else:
-        with run_real_cluster(Settings(nodes=(NodeSettings(),) * nodes)) as cluster:
+        volume = {"rocklet": {"path": str(bundle), "read_only": True}}
+        node = NodeSettings(client={"host_volume": volume} if bundle else {})
+        with run_real_cluster(Settings(nodes=(node,) * nodes)) as cluster:
             yield cluster
 
 

@@ -89,9 +89,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster of each kind in turn, for what must hold on all; skips with the reason where there is none."""
-    from tests.cluster import run_cluster  # likewise
+    from tests.bundles import find_bundle  # likewise
+    from tests.cluster import run_cluster
 
-    with run_cluster(request.param.kind, nodes=request.param.nodes) as cluster:
+    with run_cluster(request.param.kind, nodes=request.param.nodes, bundle=find_bundle()) as cluster:
         yield cluster
 
 

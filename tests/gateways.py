@@ -149,7 +149,7 @@ def write_config(folder: Path, cluster: Cluster, **profile: Any) -> Path:  # noq
         "profile": {
             "name": f"tests-{secrets.token_hex(4)}",  # so that a test sees its own sandboxes only
             "default_isolation": "raw_exec",
-            "isolations": ["raw_exec", "mock"],
+            "isolations": ["raw_exec", "mock", "runc"],
             "default_disk_bytes": 20 * 2**20,
             **profile,
         },

@@ -12,12 +12,15 @@ import msgspec
 
 from rock.wire.errors import ClusterUnavailable, IdInUse, InvalidRequest, SandboxNotFound
 from rock.wire.messages import CreateSandboxRequest, Empty, GetSandboxRequest, RockletEndpoint, SandboxStatus, State
+from rock.wire.spec import Registry
+from rock_nomad.credentials import Credentials
 from rock_nomad.gateway.calls import Call
 from rock_nomad.gateway.errors import why_not
 from rock_nomad.gateway.observer import Observer, Sighting
 from rock_nomad.gateway.readiness import Readiness
 from rock_nomad.gateway.renderer import Renderer
 from rock_nomad.gateway.watcher import News, Watcher
+from rock_nomad.jobspec import reads_credentials
 from rock_nomad.names import job_id
 from rock_nomad.nomad import JobExists, Nomad, Registration
 from rock_nomad.records import integer
@@ -40,6 +43,7 @@ class Lifecycle:
         self, nomad: Nomad, renderer: Renderer, observer: Observer, readiness: Readiness, watcher: Watcher
     ) -> None:
         self._nomad, self._renderer, self._observer = nomad, renderer, observer
+        self._credentials = Credentials(nomad)
         self._readiness, self._watcher = readiness, watcher
 
     async def create(self, call: Call, request: CreateSandboxRequest) -> SandboxStatus:
@@ -63,6 +67,8 @@ class Lifecycle:
                 if request.on_abandoned == "stop":
                     await self._abandon(job)
                 raise
+        if reads_credentials(job) and status.state is not State.PENDING:
+            await self._credentials.blank(sandbox_id)
         if status.state is State.STOPPED:
             raise why_not(status)
         return status
@@ -102,6 +108,8 @@ class Lifecycle:
                 details={"field": "sandbox_id", "value": call.sandbox_id, "expected": expected},
             )
         await self._nomad.stop(job_id(call.sandbox_id), purge=True)
+        if reads_credentials(sighting.job):
+            await self._credentials.forget(call.sandbox_id)
         log.info("sandbox %s is deleted by %s", call.sandbox_id, call.caller.name)
         return Empty()
 
@@ -123,6 +131,8 @@ class Lifecycle:
         is_chosen = request.spec.sandbox_id is not None
         index = await self._index_of_ended(sandbox_id, job) if replaces and is_chosen else 0
         try:
+            if reads_credentials(job) and request.spec.registry is not None:
+                return await self._register_private(sandbox_id, job, request.spec.registry, index)
             return await self._nomad.register(job, enforce_index=index)
         except JobExists:
             if replaces:
@@ -131,6 +141,22 @@ class Lifecycle:
         except asyncio.CancelledError:
             if request.on_abandoned == "stop":
                 await self._abandon(job, index, is_new=replaces or not is_chosen)
+            raise
+
+    async def _register_private(
+        self, sandbox_id: str, job: Mapping[str, Any], registry: Registry, index: int
+    ) -> Registration:
+        """Register a job whose node will find the registry's credentials.
+
+        Raises JobExists.
+        """
+        if index:
+            await self._credentials.forget(sandbox_id)  # those of the sandbox that has ended
+        await self._credentials.put(sandbox_id, registry)
+        try:
+            return await self._nomad.register(job, enforce_index=index)
+        except JobExists:
+            await self._credentials.forget(sandbox_id)
             raise
 
     async def _index_of_ended(self, sandbox_id: str, job: Mapping[str, Any]) -> int:

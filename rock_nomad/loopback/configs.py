@@ -180,7 +180,8 @@ _PLUGINS: Mapping[str, _Config] = {
     "raw_exec": {"enabled": True},
     # Images that sandboxes will be started of again stay; no job mounts what it likes.
     "docker": {
-        "gc": {"image": False},
+        # Nor does a client end containers that it does not know: another cluster's, on the same engine.
+        "gc": {"image": False, "dangling_containers": {"enabled": False}},
         "volumes": {"enabled": False},
         "allow_runtimes": ["runc", "nvidia", "runsc", "kata"],
     },

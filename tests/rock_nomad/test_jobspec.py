@@ -15,9 +15,17 @@ from hypothesis import strategies as st
 from rock.wire.errors import InvalidRequest
 from rock.wire.spec import Isolation, Registry, SandboxSpec
 from rock_nomad.bundle import bundle_command
-from rock_nomad.config import ClusterProfile, RockletArchive
+from rock_nomad.config import ClusterProfile, ContainerProfile, RockletArchive
 from rock_nomad.job_keys import unknown_keys
-from rock_nomad.jobspec import gpu_pattern, job_warnings, max_run_seconds, mebibytes, render_job, spec_hash
+from rock_nomad.jobspec import (
+    gpu_pattern,
+    job_warnings,
+    max_run_seconds,
+    mebibytes,
+    reads_credentials,
+    render_job,
+    spec_hash,
+)
 from tests.rock_nomad.samples import BASE, PROFILE, render
 
 texts = st.text(st.sampled_from("aé$ {}\"'\\%#\u2028😀"), max_size=12)
@@ -215,6 +223,35 @@ def test_where_nodes_have_no_bundle_it_is_fetched_by_its_checksum_and_no_volume_
     assert artifact["RelativeDest"] == "local/rocklet"
     assert task["Config"]["entrypoint"] == list(bundle_command("${NOMAD_TASK_DIR}/rocklet"))
     assert "Artifacts" not in _task(render(SandboxSpec(isolation="raw_exec"), profile=profile))
+def test_a_container_is_as_the_profile_says_and_labelled_with_whose_it_is() -> None:
+    limits = ContainerProfile(
+        pids_limit=9, capabilities=("chown",), no_new_privileges=False, shm_bytes=2**20, tmpfs={"/scratch": 2**21},
+        ulimits={"nofile": "5:6"}, image_pull_timeout=1.5,
+    )  # fmt: skip
+    profile = PROFILE.model_copy(update={"container": limits})
+    config = _task(render(SandboxSpec(isolation="runc"), profile=profile))["Config"]
+    assert (config["pids_limit"], config["cap_drop"], config["cap_add"]) == (9, ["all"], ["chown"])
+    assert (config["security_opt"], config["shm_size"], config["image_pull_timeout"]) == ([], 2**20, "2s")
+    assert config["mount"] == [{"type": "tmpfs", "target": "/scratch", "tmpfs_options": [{"size": 2**21}]}]
+    assert config["ulimit"] == [{"nofile": "5:6"}]
+    said = {"sandbox_id": "a", "tenant": "red", "cluster": "here"}
+    assert config["labels"] == [{f"com.rock-nomad.{key}": value for key, value in said.items()}]
+    assert _task(render(SandboxSpec(isolation="runc", shm_bytes=2**22)))["Config"]["shm_size"] == 2**22
+
+
+def test_credentials_stand_in_no_job_that_refers_to_their_variable() -> None:
+    registry = Registry(username="me-myself", password="hunter2")
+    job = render(SandboxSpec(isolation="runc", registry=registry))
+    assert "hunter2" not in str(job)
+    assert "me-myself" not in str(job)
+    task = _task(job)
+    assert task["Secrets"] == [{"Name": "registry", "Provider": "nomad", "Path": "nomad/jobs/sbx-a"}]
+    assert task["Config"]["auth"] == [
+        {"username": "${secret.registry.username}", "password": "${secret.registry.password}"}
+    ]
+    assert reads_credentials(job)
+    for spec in (SandboxSpec(isolation="runc"), SandboxSpec(isolation="raw_exec", registry=registry)):
+        assert not reads_credentials(render(spec))
 
 
 def test_a_container_without_gpus_cannot_have_any_leaked_to_it() -> None:

@@ -15,7 +15,9 @@ from rock_nomad.names import (
     new_sandbox_id,
     sandbox_id_for_key,
     sandbox_id_of,
+    sandbox_id_of_variable,
     service_name,
+    variable_path,
 )
 
 ids = st.from_regex(r"(?!.*--)[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?(\.(0|[1-9][0-9]{0,2}))?", fullmatch=True)
@@ -77,3 +79,17 @@ def test_an_idempotency_key_means_one_id_in_one_tenant(tenant: str, key: str, ot
 
 def test_a_tenant_cannot_be_stretched_into_anothers_key() -> None:
     assert sandbox_id_for_key("ab", "c") != sandbox_id_for_key("a", "bc")
+
+
+@given(ids)
+def test_a_variable_is_its_sandboxs_own(sandbox_id: str) -> None:
+    group, index = group_and_index(sandbox_id)
+    path = variable_path(sandbox_id)
+    assert path == f"nomad/jobs/{job_id(sandbox_id)}"
+    assert path.startswith(variable_path())
+    assert sandbox_id_of_variable(path) == (group if index is not None else sandbox_id)
+
+
+@pytest.mark.parametrize("path", ["nomad/jobs/other", "nomad/jobs", "elsewhere/sbx-a", "nomad/jobs/sbx-A"])
+def test_other_variables_are_nobodys(path: str) -> None:
+    assert sandbox_id_of_variable(path) is None

@@ -145,6 +145,9 @@ class _Nomad:
     async def nodes(self) -> Answer[list[Row]]:
         return Answer(data=[], index=1, date=self.now)
 
+    async def list_variables(self, _prefix: str) -> Answer[list[Row]]:
+        return Answer(data=[], index=1, date=self.now)
+
     async def stop(self, job_id: str) -> str | None:
         self.stopped.append(job_id)
         self.has_stopped.set()

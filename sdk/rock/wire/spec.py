@@ -78,6 +78,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     memory_bytes: Annotated[int, Meta(ge=16 * 2**20, le=2**50, description="bytes, at least 16 MiB")] = 8 * 2**30
     disk_bytes: Annotated[int, Meta(ge=2**20, le=2**60, description="bytes, at least 1 MiB")] | None = None
     """None: as the cluster's profile says."""
+    shm_bytes: Annotated[int, Meta(ge=2**16, le=2**50, description="bytes, at least 64 KiB")] | None = None
+    """The size of /dev/shm, which counts as memory; None: as the cluster's profile says."""
     gpus: Annotated[int, Meta(ge=0, le=1024, description="a whole number of GPUs")] = 0
     gpu_type: _GpuType | None = None
     """A model, or a part of its name; None: any."""
