@@ -8,18 +8,15 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+from tests.published import find_packages, published_python
 
-from tests.gateways import Gateway
+if TYPE_CHECKING:  # the client's own tests read files here, in an environment without the servers' libraries
+    from tests.gateways import Gateway
 
 __all__ = [
     "SAMPLES",
@@ -36,11 +33,11 @@ __all__ = [
 ]
 
 VERSION = "1.11.0"
+_REQUIREMENT = f"rl-rock=={VERSION}"
 SAMPLES = Path(__file__).parent / "samples"
 TRUE_TIMES = "ROCK_TEST_TRUE_TIMES"
 """A variable; where it is set, commands take as long as a trainer's do: minutes."""
 
-_INSTALL_TIMEOUT = 600.0  # seconds; it takes half a minute
 _RUN_TIMEOUT = 900.0 if os.environ.get(TRUE_TIMES) else 120.0  # seconds
 
 _SERVER = {
@@ -71,44 +68,19 @@ def server_modules() -> dict[str, str]:
     return dict(_SERVER)
 
 
-@cache
 def find_rl_rock() -> Path | None:
     """The folder that holds rl-rock's `rock/`; None where it cannot be had."""
-    name = f"rl-rock-{VERSION}-py{sys.version_info[0]}.{sys.version_info[1]}"
-    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(cache_home) / "rock-nomad-tests" / name
-    if not folder.exists() and not _install(folder):
-        return None
-    return next(folder.glob("lib/python*/site-packages"))
+    return find_packages(_REQUIREMENT)
 
 
 def require_rl_rock() -> Path:
     """The same; a test that needs it is skipped where it cannot be had."""
-    folder = find_rl_rock()
-    if folder is None:
-        pytest.skip(f"no rl-rock {VERSION}: not cached, and it cannot be installed")
-    return folder
+    return next(rl_rock_python().parents[1].glob("lib/python*/site-packages"))
 
 
 def rl_rock_python() -> Path:
     """The environment's python; likewise."""
-    return require_rl_rock().parents[2] / "bin" / "python"
-
-
-def _install(folder: Path) -> bool:
-    """Make the environment; whether that could be done."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
-    try:
-        subprocess.run([sys.executable, "-m", "venv", str(made)], check=True, timeout=_INSTALL_TIMEOUT)
-        pip = [str(made / "bin" / "python"), "-m", "pip", "install", "--quiet", f"rl-rock=={VERSION}"]
-        done = subprocess.run(pip, capture_output=True, check=False, timeout=_INSTALL_TIMEOUT)
-        if done.returncode == 0 and not folder.exists():  # or another run was faster
-            # Its python is found by its own path, so that moving the folder does it no harm.
-            made.rename(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return folder.exists()
+    return published_python(_REQUIREMENT)
 
 
 def seconds(true: float, short: float) -> str:
@@ -117,16 +89,17 @@ def seconds(true: float, short: float) -> str:
 
 
 async def run_sample(
-    name: str, gateway: Gateway, *arguments: str, folder: Path, python: Path | None = None
+    name: str, gateway: Gateway, *arguments: str, folder: Path, python: Path | None = None, **variables: str
 ) -> tuple[int, str]:
-    """Run a program of `tests/samples` as a user would, and what it printed.
+    """Run a program of `tests/samples` as a user would: its exit code, and what it printed.
 
-    Only `ROCK_BASE_URL` says where the gateway is, and the key stands in it.
+    Only `ROCK_BASE_URL` says where the gateway is, and the key stands in it; `variables` are its environment's others.
     """
     environment = {
         "ROCK_BASE_URL": gateway.url.replace("://", f"://x:{gateway.key}@"),
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
+        **variables,
     }
     process = await asyncio.create_subprocess_exec(
         *(str(python or rl_rock_python()), str(SAMPLES / name), *arguments),

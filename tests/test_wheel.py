@@ -58,7 +58,7 @@ def test_the_clients_own_tests_pass_on_every_python(client: Path, version: str, 
     # A copy of the tests, so that the repository's own packages are not found beside them.
     shutil.copytree(ROOT / "tests", tmp_path / "tests")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    with_servers = ("test_whole_path", "test_envs")
+    with_servers = ("test_whole_path", "test_envs", "test_swerex")
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider"]
     options += [f"--ignore=tests/rock/{name}.py" for name in with_servers]
     said = _run([installed, "-m", "pytest", "tests/rock", *options], cwd=tmp_path)
