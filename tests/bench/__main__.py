@@ -1,6 +1,7 @@
 """`python -m tests.bench [CASE...]`: every case, or those whose titles hold one of the words.  Prints ratios.
 
-`wakeups` is one more: how soon after its end a background command's caller goes on.
+`wakeups` is one more: how soon after its end a background command's caller goes on.  `memory`, alone, is another: what
+a gateway holds, idle and with 200 sandboxes; it takes minutes.
 """
 
 from __future__ import annotations
@@ -28,12 +29,18 @@ from rock.wire import operations as op
 from tests.bench.cases import Bench, Case
 from tests.bench.floors import BarePty, start_echo
 from tests.bench.measure import Sample, time_rounds
+from tests.bench.memory import SANDBOXES, measure_memory
 from tests.bench.wakeups import COUNT, measure_wakeups
 
 _WAKEUPS = "wakeups"
+_MEMORY = "memory"
 
 
 async def _main(words: list[str]) -> None:
+    if words == [_MEMORY]:
+        idle, full = (size / 2**20 for size in await measure_memory())
+        print(f"a gateway's memory: idle {idle:.0f} MiB, with {SANDBOXES} sandboxes {full:.0f} MiB")
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("what", "floor ms", "way", "ms", "p99", "ratio", "spread"):
         table.add_column(column, justify="left" if column in {"what", "way"} else "right")
