@@ -163,10 +163,11 @@ class Nomad:
         answer = await self._ask(self._job, _segment(job_id), method="delete", params=params)
         return answer.data.get("EvalID") or None
 
-    async def create_variable(self, path: str, items: Mapping[str, str]) -> bool:
-        """Write a Nomad variable where there is none; False: there is one."""
+    async def create_variable(self, path: str, items: Mapping[str, str], *, enforce_index: int = 0) -> bool:
+        """Write a Nomad variable where there is none, or over the one of that ModifyIndex; False: there is another."""
+        cas = {"cas": str(enforce_index)}
         try:
-            await self._write(self._variable, path, method="put", json=_variable(path, items), params={"cas": "0"})
+            await self._write(self._variable, path, method="put", json=_variable(path, items), params=cas)
         except Refused as refused:
             if refused.status == 409:
                 return False

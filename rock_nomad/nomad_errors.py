@@ -39,7 +39,7 @@ _RIGHTS = (
     ("(GET|PUT|DELETE) vars?", "variables at nomad/jobs/sbx-*"),
     ("GET ", "read-job"),
     ("POST (job/[^/]+/plan|validate)", "plan-job"),
-    ("POST job/", "register-job, and host_volume read where a rocklet is mounted"),
+    ("POST job/", "register-job"),
     ("DELETE job/.*purge", "purge-job"),
     ("DELETE job/", "deregister-job"),
 )

@@ -14,7 +14,7 @@ from rock.wire.errors import RockException
 from rock_nomad.base_job import load_base_job
 from rock_nomad.config import ClusterConfig, ConfigError, GatewayConfig, NomadConfig, load_api_keys, load_secrets
 from rock_nomad.consul import Consul
-from rock_nomad.doctor.facts import Facts, FileFacts, NodeFacts, Rights, Unread
+from rock_nomad.doctor.facts import Facts, FileFacts, NodeFacts, Unread
 from rock_nomad.doctor.rights import try_consul, try_nomad
 from rock_nomad.nomad import Nomad
 from rock_nomad.records import EMBEDDED, Row, agent_version, mapping, text
@@ -47,9 +47,7 @@ async def read_facts(config: ClusterConfig) -> Facts:
             nomad_clock_offset=0.0 if isinstance(agent, Unread) else agent.date + 0.5 - time.time(),
             nomad_rights=await _unless_silent(agent, lambda: try_nomad(nomad, profile)),
             consul=consul_agent,
-            consul_rights=Rights(missing=[])
-            if is_embedded
-            else await _unless_silent(consul_agent, lambda: try_consul(consul)),
+            consul_rights=await _unless_silent(consul_agent, lambda: try_consul(consul)),
             scheduler={} if is_embedded else await _unless_silent(agent, lambda: _scheduler(nomad)),
             nodes=await _unless_silent(agent, lambda: _read_nodes(nomad, config, is_embedded=is_embedded)),
             files=_read_files(config) if isinstance(config, GatewayConfig) else (),

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from rock.wire.errors import RockException
 from rock_nomad.config import ClusterProfile
 from rock_nomad.consul import Consul, Right
@@ -22,26 +20,26 @@ from rock_nomad.shipped import shipped_file
 __all__ = ["consul_policy", "nomad_policy", "try_consul", "try_nomad"]
 
 _PROBE = "sbx-doctor--probe"  # no sandbox can have this job: `--` is in no id
-_NEVER = 1  # a JobModifyIndex that no job has: Nomad checks the rights, and then registers nothing
+_VARIABLE = f"nomad/jobs/{_PROBE}"
+_NEVER = 1  # an index that no job and no variable has: Nomad checks the rights, and then writes nothing
+_REGISTER = "register-job"
 
-
-class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A right of Nomad's."""
-
-    right: str
-    act: Callable[[Nomad, ClusterProfile], Awaitable[object]]
-
+_Attempt = Callable[[Nomad, ClusterProfile], Awaitable[object]]
 
 _ATTEMPTS: Sequence[_Attempt] = (
-    _Attempt(right="agent read", act=lambda nomad, _: nomad.agent()),
-    _Attempt(right="node read", act=lambda nomad, _: nomad.nodes()),
-    _Attempt(right="list-jobs", act=lambda nomad, _: nomad.list_jobs(_PROBE)),
-    _Attempt(right="read-job", act=lambda nomad, _: nomad.job(_PROBE)),
-    _Attempt(right="plan-job", act=lambda nomad, profile: nomad.plan(_probe_job(profile))),
-    _Attempt(right="register-job", act=lambda nomad, profile: _register(nomad, _probe_job(profile))),
-    _Attempt(right="deregister-job", act=lambda nomad, _: nomad.stop(_PROBE)),
-    _Attempt(right="purge-job", act=lambda nomad, _: nomad.stop(_PROBE, purge=True)),
+    lambda nomad, _: nomad.agent(),
+    lambda nomad, _: nomad.nodes(),
+    lambda nomad, _: nomad.list_jobs(_PROBE),
+    lambda nomad, _: nomad.job(_PROBE),
+    lambda nomad, profile: nomad.plan(_probe_job(profile)),
+    lambda nomad, profile: _register(nomad, _probe_job(profile)),
+    lambda nomad, _: nomad.stop(_PROBE),
+    lambda nomad, _: nomad.stop(_PROBE, purge=True),
+    lambda nomad, _: nomad.list_variables(_VARIABLE),
+    lambda nomad, _: nomad.create_variable(_VARIABLE, {"probe": ""}, enforce_index=_NEVER),
+    lambda nomad, _: nomad.delete_variable(_VARIABLE),
 )
+"""What the gateway does, but for reading logs: to whom it may not, Nomad shows that only of an allocation it has."""
 
 _CONSUL_RIGHTS: Sequence[tuple[str, Right]] = (
     ("agent read", Right(resource="agent", segment="any", access="read")),
@@ -55,23 +53,21 @@ async def try_nomad(nomad: Nomad, profile: ClusterProfile) -> Rights:
 
     Raises ClusterUnavailable: Nomad does not answer.
     """
-    attempts = list(_ATTEMPTS)
-    if any(needs_volume(ISOLATIONS[isolation], profile) for isolation in profile.isolations):
-        attempts.append(_Attempt(right=f"host_volume {profile.rocklet_volume} read", act=_register_with_volume))
-    missing, complaints = [], []
-    for attempt in attempts:
+    missing: dict[str, None] = {}  # in the order of the attempts
+    complaints = []
+    for attempt in _ATTEMPTS:
         try:
-            await attempt.act(nomad, profile)
+            await attempt(nomad, profile)
         except JobExists:
             pass  # in words of Nomad's: it is not there in that version, so nothing was registered
         except RockException as error:
             if error.details.get("status") == 403:
-                missing.append(attempt.right)
+                missing[error.details["right"]] = None
             else:
                 complaints.append(error.message)
-    is_volume_told = "register-job" not in missing
-    told = [right for right in missing if is_volume_told or not right.startswith("host_volume")]
-    return Rights(missing=told, complaint=next(iter(complaints), ""))
+    if _REGISTER not in missing and await _lacks_volume(nomad, profile):
+        missing[f"host_volume {profile.rocklet_volume} read"] = None
+    return Rights(missing=list(missing), complaint=next(iter(complaints), ""))
 
 
 async def try_consul(consul: Consul) -> Rights:
@@ -96,11 +92,20 @@ def consul_policy() -> str:
     return shipped_file("acl-consul.hcl").read_text("utf-8")
 
 
-def _register_with_volume(nomad: Nomad, profile: ClusterProfile) -> Awaitable[object]:
+async def _lacks_volume(nomad: Nomad, profile: ClusterProfile) -> bool:
+    """Whether jobs that mount the bundle are refused to a token that may register others."""
+    if not any(needs_volume(ISOLATIONS[isolation], profile) for isolation in profile.isolations):
+        return False
     job = _probe_job(profile)
     volume = {"Name": "rocklet", "Type": "host", "Source": profile.rocklet_volume, "ReadOnly": True}
     job["TaskGroups"][0]["Volumes"] = {"rocklet": volume}
-    return _register(nomad, job)
+    try:
+        await _register(nomad, job)
+    except JobExists:
+        return False
+    except RockException as error:
+        return error.details.get("status") == 403
+    return False
 
 
 def _register(nomad: Nomad, job: dict[str, Any]) -> Awaitable[object]:

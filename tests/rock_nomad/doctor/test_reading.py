@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import re
 import ssl
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from rock_nomad.doctor.findings import Verdict, exit_code
 from rock_nomad.doctor.reading import read_facts
 from tests.cluster import Cluster
 from tests.gateways import write_config
+from tests.gpus import run_gpu_cluster
+from tests.needs import KINDS, Kind
 from tests.rock_nomad.recorder import record
 
 AWAY = "http://127.0.0.1:1"
@@ -76,3 +80,19 @@ async def test_a_token_is_shown_to_a_nodes_agent_but_never_by_a_weaker_way_than_
         assert [seen.headers["X-Nomad-Token"] for seen in agent.seen] == ([] if is_secure else ["ours"])
     assert not isinstance(facts.nodes, Unread)
     assert isinstance(facts.nodes[0].agent, Unread) == is_secure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_card_that_is_sick_is_named_with_its_node(kind: Kind, tmp_path: Path) -> None:
+    with run_gpu_cluster(kind) as gpus:
+        config = load_gateway_config(write_config(tmp_path, gpus.cluster))
+        assert "2 x NVIDIA H100 80GB HBM3, all well" in await _said_of_gpus(config)
+        await asyncio.to_thread(gpus.make_sick, GPU_simulated_0_0="XID 79")
+        said = await _said_of_gpus(config)
+    assert re.search(r"; sick: GPU-simulated-0-0 \(NVIDIA H100 80GB HBM3\) on \S+: XID 79$", said)
+
+
+async def _said_of_gpus(config: ClusterConfig) -> str:
+    [finding] = [each for each in examine(await read_facts(config)) if each.subject == "GPUs"]
+    return finding.sentence

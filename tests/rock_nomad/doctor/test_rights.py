@@ -40,6 +40,7 @@ async def _missing(recorder: Recorder, profile: ClusterProfile = PROFILE) -> lis
         ("/v1/nodes", ["node read"]),
         ("/v1/jobs", ["list-jobs"]),
         (f"{PROBE}/plan", ["plan-job"]),
+        (f"/v1/var/nomad/jobs/{PROBE.rpartition('/')[2]}", ["variables at nomad/jobs/sbx-*"]),
         (PROBE, ["read-job", "register-job", "deregister-job", "purge-job"]),
     ],
 )
@@ -91,6 +92,7 @@ async def test_trying_changes_nothing_and_finds_all_granted(cluster: Cluster) ->
         rights = await try_nomad(nomad, ClusterProfile(isolations=(isolation,)))
         assert (rights.missing, rights.complaint) == ([], "")
         assert await nomad.job("sbx-doctor--probe") is None
+        assert (await nomad.list_variables("nomad/jobs/sbx-doctor--probe")).data == []
         if cluster.kind == "real":
             assert (await try_consul(consul)).missing == []
 
@@ -117,7 +119,8 @@ async def test_a_token_of_fewer_rights_is_told_which_it_lacks(cluster: Cluster) 
     config = cluster.nomad_config().model_copy(update={"token": SecretStr(token)})
     async with Nomad(config) as nomad:
         missing = (await try_nomad(nomad, PROFILE)).missing
-    rest = ["read-job", "plan-job", "deregister-job", "purge-job", "host_volume rocklet read"]
+    jobs = ["read-job", "plan-job", "deregister-job", "purge-job"]
+    rest = [*jobs, "variables at nomad/jobs/sbx-*", "host_volume rocklet read"]
     assert missing == ["agent read", "node read", *rest]
 
 
@@ -127,7 +130,6 @@ async def test_a_consul_token_that_would_see_empty_lists_is_told_so(cluster: Clu
     token = cluster.consul("PUT", "/v1/acl/token", {"Policies": []}).data["SecretID"]
     config = cluster.consul_config()
     async with Consul(config.model_copy(update={"token": SecretStr(token)})) as consul:
-        assert await consul.find_rocklet("rocklet-any") is None
         assert (await try_consul(consul)).missing == ["agent read", "node read", "service rocklet- read"]
     async with Consul(config.model_copy(update={"token": SecretStr("11111111-2222-3333-4444-555555555555")})) as consul:
         with pytest.raises(ClusterUnavailable, match="ACL not found"):
