@@ -164,16 +164,12 @@ _NAMES = {
     "rock.sdk.sandbox.oss_client": "OssClient OssClientConfig",
     "rock.sdk.sandbox.runtime_env": (
         "NodeRuntimeEnv=rock.sdk.sandbox.runtime_env.node_runtime_env "
-        "NodeRuntimeEnvConfig=rock.sdk.sandbox.runtime_env.node_runtime_env "
         "PythonRuntimeEnv=rock.sdk.sandbox.runtime_env.python_runtime_env "
-        "PythonRuntimeEnvConfig=rock.sdk.sandbox.runtime_env.python_runtime_env "
-        "RuntimeEnv=rock.sdk.sandbox.runtime_env.base RuntimeEnvConfig=rock.sdk.sandbox.runtime_env.config "
-        "RuntimeEnvConfigType"
+        "RuntimeEnv=rock.sdk.sandbox.runtime_env.base"
     ),
     "rock.sdk.sandbox.runtime_env.base": "RuntimeEnv RuntimeEnvId",
-    "rock.sdk.sandbox.runtime_env.config": "RuntimeEnvConfig",
-    "rock.sdk.sandbox.runtime_env.node_runtime_env": "NodeRuntimeEnv NodeRuntimeEnvConfig",
-    "rock.sdk.sandbox.runtime_env.python_runtime_env": "PythonRuntimeEnv PythonRuntimeEnvConfig",
+    "rock.sdk.sandbox.runtime_env.node_runtime_env": "NodeRuntimeEnv",
+    "rock.sdk.sandbox.runtime_env.python_runtime_env": "PythonRuntimeEnv",
     "rock.sdk.sandbox.speedup": "SpeedupExecutor=rock.sdk.sandbox.speedup.executor",
     "rock.sdk.sandbox.speedup.base": "SpeedupStrategy",
     "rock.sdk.sandbox.speedup.constants": (
@@ -189,36 +185,18 @@ _NAMES = {
     "rock.sdk.sandbox.speedup.strategies.github": "GithubSpeedupStrategy",
     "rock.sdk.sandbox.speedup.strategies.pip": "PipSpeedupStrategy",
     "rock.sdk.sandbox.storage_client": "ArchiveNotFoundError StorageClient",
-    "rock.sdk.sandbox.utils": "arun_with_retry with_time_logging",
     "rock.utils": (
-        "AsyncAtomicInt=rock.utils.concurrent_helper AsyncSafeDict=rock.utils.concurrent_helper COMMAND_LOG "
-        "DockerUtil EAGLE_EYE_TRACE_ID ENV_POOL FileUtil=rock.utils.data HttpUtils=rock.utils.http ImageUtil "
-        "ListUtil=rock.utils.data REQUEST_TIMEOUT_SECONDS RayUtil=rock.utils.concurrent_helper SANDBOX_ID "
-        "StageTimer=rock.utils.concurrent_helper TRACE_ID Timer=rock.utils.concurrent_helper "
-        "can_import_class=rock.utils.importer extract_nohup_pid=rock.utils.system "
-        "find_free_port=rock.utils.system get_executor=rock.utils.concurrent_helper get_host_ip=rock.utils.system "
-        "get_instance_id=rock.utils.system get_uniagent_endpoint=rock.utils.system "
-        "refresh_docker_used_ports=rock.utils.system release_port=rock.utils.system retry_async=rock.utils.retry "
-        "run_command_with_output=rock.utils.system run_shell_command=rock.utils.system "
-        "run_until_complete=rock.utils.concurrent_helper safe_import_class=rock.utils.importer sandbox_id_ctx_var "
-        "timeout=rock.utils.concurrent_helper trace_id_ctx_var wait_until_alive=rock.utils.http"
+        "DockerUtil FileUtil=rock.utils.data HttpUtils=rock.utils.http ImageUtil ListUtil=rock.utils.data "
+        "RayUtil=rock.utils.concurrent_helper get_host_ip=rock.utils.system "
+        "get_uniagent_endpoint=rock.utils.system refresh_docker_used_ports=rock.utils.system"
     ),
     "rock.utils.concurrent_helper": (
-        "AsyncAtomicInt AsyncSafeDict DB_THREAD_POOL_SIZE K MAX_WORKERS RAY_EXECUTOR_MAX_WORKERS RayUtil "
-        "StageTimer Timer V create_db_executor get_executor get_ray_executor run_until_complete timeout"
+        "DB_THREAD_POOL_SIZE RAY_EXECUTOR_MAX_WORKERS RayUtil create_db_executor get_ray_executor"
     ),
     "rock.utils.crypto_utils": "AESEncryption AESGCM256Strategy EncryptionMode EncryptionStrategy",
     "rock.utils.data": "FileUtil K ListUtil V",
-    "rock.utils.deprecated": "deprecated",
-    "rock.utils.format": "convert_to_gb parse_size_to_bytes",
-    "rock.utils.http": "HttpUtils wait_until_alive",
-    "rock.utils.importer": "can_import_class safe_import_class",
-    "rock.utils.retry": "retry_async",
-    "rock.utils.system": (
-        "extract_nohup_pid find_free_port get_host_ip get_host_name get_instance_id get_iso8601_timestamp "
-        "get_pod_ip get_uniagent_endpoint is_primary_pod refresh_docker_used_ports release_port "
-        "run_command_with_output run_shell_command"
-    ),
+    "rock.utils.http": "HttpUtils",
+    "rock.utils.system": "get_host_ip get_uniagent_endpoint is_primary_pod refresh_docker_used_ports",
 }
 
 ABSENT: dict[str, dict[str, str]] = {

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["run"]
+__all__ = ["run", "run_until_complete"]
 
 _T = TypeVar("_T")
 
@@ -65,3 +65,8 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     """The outcome of some work that only an event loop can do."""
     portal = _PORTALS.get(os.getpid()) or _PORTALS.setdefault(os.getpid(), _Portal())
     return portal.run(work)
+
+
+def run_until_complete(coro: Coroutine[Any, Any, _T]) -> _T:
+    """The same under ROCK's name: for callers without a loop, and for those who would block their own."""
+    return run(coro)

@@ -71,3 +71,11 @@ except KeyboardInterrupt:
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted\ntidied\n", "")
+
+
+async def test_whoever_has_a_loop_may_block_it() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert _portal.run_until_complete(work()) == 7

@@ -46,6 +46,15 @@ PATHS = {
     "rock.sdk.envs.registration": "make",
     "rock.sdk.envs.rock_env": "RockEnv",
     "rock._codes": "codes",
+    "rock.sdk.sandbox.runtime_env": "NodeRuntimeEnvConfig PythonRuntimeEnvConfig RuntimeEnvConfig",
+    "rock.sdk.sandbox.utils": "arun_with_retry with_time_logging",
+    "rock.utils": "AsyncAtomicInt AsyncSafeDict Timer extract_nohup_pid find_free_port retry_async run_until_complete",
+    "rock.utils.deprecated": "deprecated",
+    "rock.utils.format": "convert_to_gb parse_size_to_bytes",
+    "rock.utils.http": "wait_until_alive",
+    "rock.utils.importer": "can_import_class safe_import_class",
+    "rock.utils.retry": "retry_async",
+    "rock.utils.system": "find_free_port get_iso8601_timestamp release_port run_shell_command",
 }
 _HEAVY = ("aiohttp", "pydantic", "asyncio", "msgspec")
 _SERVERS = ("rock_nomad", "rocklet", "nomad", "consul", "typer", "rich", "yaml", "uvloop")

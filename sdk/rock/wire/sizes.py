@@ -6,7 +6,7 @@ import re
 
 __all__ = ["format_size", "parse_size"]
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])i?b?|b)?", re.IGNORECASE | re.ASCII)
 _EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 

@@ -7,7 +7,7 @@ from rock.wire.sizes import format_size, parse_size
 
 @pytest.mark.parametrize(
     ("size", "size_bytes"),
-    [("8g", 8 * 2**30), ("512 MiB", 512 * 2**20), ("1.5G", 3 * 2**29), ("10", 10), ("2kb", 2048), (7, 7)],
+    [("8g", 8 * 2**30), ("512 MiB", 512 * 2**20), ("1.5G", 3 * 2**29), ("10", 10), ("2kb", 2048), ("3Ki", 3072)],
 )
 def test_sizes_count_in_1024s(size: str | int, size_bytes: int) -> None:
     assert parse_size(size) == size_bytes
