@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +9,7 @@ import pytest
 
 from rock.wire.codec import encode
 from rock.wire.errors import ClusterUnavailable, SandboxDied, SandboxEnded
-from rock.wire.messages import RockletEndpoint, RunRequest, State
+from rock.wire.messages import RunRequest
 from rock.wire.operations import (
     CREATE_SESSION,
     GET_SANDBOX,
@@ -23,52 +22,13 @@ from rock.wire.reasons import Reason
 from rock_nomad.app import open_gateway, serve_gateway
 from rock_nomad.config import ConfigError, load_gateway_config
 from tests.cluster import Cluster, run_cluster
-from tests.gateways import Gateway, start_gateway, start_gateway_process, wait_until_listed, write_config
+from tests.gateways import Gateway, start_gateway, start_gateway_process, write_config
 
 pytestmark = pytest.mark.slow
 
 
 def _name() -> str:
     return f"t{secrets.token_hex(4)}"
-
-
-async def _run_directly(endpoint: RockletEndpoint, command: str) -> str:
-    """What a command prints that is sent to the rocklet itself."""
-    headers = {"Authorization": f"Bearer {endpoint.token}", "Content-Type": "application/json"}
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(
-            endpoint.url + RUN_IN_SESSION.path, data=encode(RunRequest(command=command)), headers=headers
-        ) as reply,
-    ):
-        output: str = (await reply.json())["output"]
-        return output
-
-
-async def test_commands_outlive_a_gateway_that_is_killed_and_the_next_one_knows_every_sandbox(cluster: Cluster) -> None:
-    name = _name()
-    async with start_gateway_process(cluster, name=name) as gateway:
-        running = await gateway.create()
-        await wait_until_listed(cluster, running.sandbox_id)
-        stopped = await gateway.create()
-        queued = await gateway.create(cpus=0.99 * gateway.cpus, hold=0)
-        await gateway.call(STOP_SANDBOX, sandbox_id=stopped.sandbox_id)
-        await gateway.call(CREATE_SESSION, sandbox_id=running.sandbox_id)
-        assert running.rocklet is not None
-        assert gateway.process is not None
-        async with asyncio.TaskGroup() as tasks:
-            command = tasks.create_task(_run_directly(running.rocklet, "read -t 1 x; echo done"))
-            gateway.process.kill()
-            assert await gateway.process.wait() == -signal.SIGKILL
-        assert await command == "done\n"
-    async with start_gateway(cluster, name=name) as gateway:
-        listed = {each.sandbox_id: each for each in (await gateway.call(LIST_SANDBOXES)).sandboxes}
-        assert {each: listed[each].state for each in listed} == {
-            running.sandbox_id: State.RUNNING,
-            stopped.sandbox_id: State.STOPPED,
-            queued.sandbox_id: State.PENDING,
-        }
-        assert listed[stopped.sandbox_id].reason is Reason.USER
 
 
 async def test_two_replicas_serve_the_same_sandboxes(embedded: Cluster) -> None:
