@@ -7,13 +7,11 @@ everybody once, which is what happens whenever the stream has been opened anew.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
+import contextlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from rock.wire.errors import ClusterUnavailable
+from rock_nomad.gateway.event_stream import PAUSE, EventStream
 from rock_nomad.nomad import Event, Nomad
 from rock_nomad.records import allocations_of
 
@@ -21,11 +19,6 @@ __all__ = ["News", "Watcher"]
 
 TOPICS = ("Job", "Allocation")
 """Not Evaluation: whenever something stops Nomad tries all that waits again, and each failure would be an event."""
-
-PAUSE = 0.1  # seconds, at first, between attempts to open the stream
-MOST_PAUSES = 50  # a failing Nomad is asked this much less often at last
-
-log = logging.getLogger(__name__)
 
 
 class News:
@@ -67,13 +60,12 @@ class Watcher:
     """Reads Nomad's event stream once for all who wait."""
 
     def __init__(self, nomad: Nomad, *, pause: float = PAUSE) -> None:
-        self._nomad, self._pause = nomad, pause
+        self._stream = EventStream(nomad, TOPICS, pause=pause)
         self.replaced: asyncio.Queue[str] = asyncio.Queue()
         """Jobs, ours or not, of which Nomad starts another allocation in the stead of one."""
         self._waiters: dict[str, set[News]] = {}
-        self._index = 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def subscribe(self, job_id: str) -> Iterator[News]:
         """News of a job, from now on.  Subscribe first and look then, and nothing is missed."""
         news = News()
@@ -87,28 +79,16 @@ class Watcher:
                 del self._waiters[job_id]
 
     async def run(self) -> NoReturn:
-        """Read the stream for ever; opened anew whenever it ends."""
-        pause = self._pause
-        while True:
-            try:
-                await self._read()
-                log.info("nomad closed the event stream at index %d", self._index)
-                pause = self._pause
-            except ClusterUnavailable as error:
-                log.warning("the event stream was lost at index %d: %s", self._index, error)
-                pause = min(pause * 2, self._pause * MOST_PAUSES)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads replicas, guards nothing
-
-    async def _read(self) -> None:
-        is_open = False
-        async for batch in self._nomad.events(TOPICS, index=self._index):
-            if not is_open:
-                # What happened before the stream was open may have been missed.
-                is_open = True
-                self._tell_everybody()
-            self._index = max(self._index, batch.index)
-            for event in batch.events:
-                self._pass_on(event)
+        """Read the stream for ever."""
+        async with contextlib.aclosing(self._stream.follow()) as batches:
+            async for batch in batches:
+                if batch is None:
+                    # What happened before the stream was open may have been missed.
+                    self._tell_everybody()
+                    continue
+                for event in batch.events:
+                    self._pass_on(event)
+        raise AssertionError("the stream has no end")
 
     def _tell_everybody(self) -> None:
         for waiters in self._waiters.values():

@@ -84,18 +84,36 @@ async def run_proxy() -> AsyncIterator[Proxy]:
 
 @dataclass
 class Relay:
-    """A relay of bytes to one server; while it is `armed`, the next answer is lost with its connection."""
+    """A relay of bytes to one server; while it is `armed`, the next answer is lost with its connection.
+
+    While it is `down` no connection comes about.
+    """
 
     target: str
     url: str = ""
     armed: bool = False
+    down: bool = False
     lost: int = 0
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Relay one connection to its end."""
+        if self.down:
+            return
         target = urlsplit(self.target)
         upstream_reader, upstream_writer = await asyncio.open_connection(target.hostname, target.port)
-        await asyncio.gather(_pump(reader, upstream_writer), self._answer(upstream_reader, writer))
+        self._open.add(writer)
+        try:
+            await asyncio.gather(_pump(reader, upstream_writer), self._answer(upstream_reader, writer))
+        finally:
+            self._open.discard(writer)
+            upstream_writer.transport.abort()
+
+    def cut(self) -> None:
+        """Lose every connection that there is."""
+        for writer in self._open:
+            writer.transport.abort()
+            self.lost += 1
 
     async def _answer(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await upstream.read(65536):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import select
 import signal
@@ -23,6 +22,7 @@ from rock_nomad.nomad import Nomad
 from rock_nomad.status import NODE_DISCONNECTED
 from tests.cluster import Cluster, Node
 from tests.gateways import Gateway, start_gateway, wait_until_listed
+from tests.logs import hearing
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs(nodes=2)]
 
@@ -81,27 +81,6 @@ def _without(node: Node) -> Iterator[None]:
         yield
     finally:
         node.start()
-
-
-@contextlib.contextmanager
-def _hearing(logger: str, text: str) -> Iterator[asyncio.Event]:
-    """An event that is set when a logger says a text."""
-    heard = asyncio.Event()
-
-    class _Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if text in record.getMessage():
-                heard.set()
-
-    ear, said = _Ear(), logging.getLogger(logger)
-    before = said.level
-    said.addHandler(ear)
-    said.setLevel(logging.INFO)
-    try:
-        yield heard
-    finally:
-        said.removeHandler(ear)
-        said.setLevel(before)
 
 
 @contextlib.asynccontextmanager
@@ -164,7 +143,7 @@ async def test_on_a_node_that_never_comes_back_a_sandbox_is_lost_and_stays_so(fr
     async with start_gateway(frail, node_lost_after=1.0, sweep_interval=0.3) as gateway:
         sandbox = await _begin(frail, gateway)
         clocks = await gateway.call(GET_CLOCKS, sandbox_id=sandbox.sandbox_id)
-        with _hearing("rock_nomad.sweep", f"sandbox {sandbox.sandbox_id} of tenant team-a ended: node_lost") as said:
+        with hearing("rock_nomad.sweep", f"sandbox {sandbox.sandbox_id} of tenant team-a ended: node_lost") as said:
             with _without(_node_of(frail, sandbox)):
                 os.kill(clocks.pid, signal.SIGKILL)
                 await _wait_stopped(frail, sandbox)
@@ -205,7 +184,7 @@ async def test_a_sandbox_whose_node_is_cut_off_and_whose_rocklet_answers_goes_on
         sandbox = await _begin(frail, gateway)
         await gateway.call(CREATE_SESSION, sandbox_id=sandbox.sandbox_id)
         with (
-            _hearing("rock_nomad.sweep", f"sandbox {sandbox.sandbox_id} lives on") as said,
+            hearing("rock_nomad.sweep", f"sandbox {sandbox.sandbox_id} lives on") as said,
             _without(_node_of(frail, sandbox)),  # its tasks are not the client's children: they run on
         ):
             await asyncio.wait_for(said.wait(), 30)
