@@ -242,7 +242,8 @@ class Engine:
     def _plan_shell(self, request: CreateSessionRequest) -> ShellStart:
         for source in request.startup_source:
             if not os.path.isfile(absolute(source, "startup_source", self._settings)):
-                raise FileNotFound(f"startup_source names {source}, which is no file", details={"path": source})
+                said = f"startup_source names {source}, which is no file of the sandbox; upload it first"
+                raise FileNotFound(said, details={"path": source})
         return ShellStart(
             surroundings=plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env),
             sources=request.startup_source,

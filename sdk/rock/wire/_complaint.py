@@ -16,6 +16,16 @@ _SHOWN = 80  # characters of a wrong value that an error repeats
 _WHERE = re.compile(r" - at (?P<key>`key` in )?`(?P<path>\$[^`]*)`$")
 _FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 _SECRET = re.compile(r"(?:^|\.)(?:password|token|env)\b")
+_MISMATCH = re.compile(r"Expected `(?P<types>[^`]*)`, got `[^`]*`")
+_TYPES = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+"""msgspec's names of what JSON has, in words."""
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -35,7 +45,7 @@ def invalid_field(kind: type[Any], complaint: str, given: Any) -> InvalidRequest
     if where and where["key"]:
         expected = _describe(getattr(_only(node), "key_type", None)) or said
         return _error(f"a key of {field} is wrong: each must be {expected}", field, value, expected)
-    expected = _describe(node) or said.removeprefix("Expected ").replace("`", "")
+    expected = _describe(node) or _in_words(said)
     return _error(f"{field} is {_shown(field, value)}; it must be {expected}", field, value, expected)
 
 
@@ -43,6 +53,14 @@ def show(value: Any) -> str:  # noqa: ANN401 - arbitrary JSON
     """A value, short enough for a sentence and safe for a log line."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _in_words(said: str) -> str:
+    """What msgspec expected, as a person says it."""
+    if match := _MISMATCH.fullmatch(said):
+        types = (each for each in match["types"].split(" | ") if each != "null")
+        return " or ".join(_TYPES.get(each, each) for each in types)
+    return said.removeprefix("Expected ").replace("`", "")
 
 
 def _wrong_name(kind: type[Any], path: str, name: str, given: Any, *, is_missing: bool) -> InvalidRequest:  # noqa: ANN401 - arbitrary JSON

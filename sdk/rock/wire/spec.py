@@ -71,9 +71,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sandbox_id: SandboxId | None = None
     """Chosen by the caller; without it the gateway makes one."""
     image: _Image = "python:3.11"
-    cpus: Annotated[float, Meta(gt=0, le=1024, description="vCPUs, more than 0")] = 2.0
+    cpus: Annotated[float, Meta(gt=0, le=1024, description="vCPUs, more than 0 and at most 1024")] = 2.0
     """In vCPUs; 1 is 1,000 of Nomad's MHz."""
-    limit_cpus: Annotated[float, Meta(gt=0, le=1024, description="vCPUs, more than 0")] | None = None
+    limit_cpus: Annotated[float, Meta(gt=0, le=1024, description="vCPUs, more than 0 and at most 1024")] | None = None
     """A hard ceiling, where the isolation can enforce one."""
     memory_bytes: Annotated[int, Meta(ge=16 * 2**20, le=2**50, description="bytes, at least 16 MiB")] = 8 * 2**30
     disk_bytes: Annotated[int, Meta(ge=2**20, le=2**60, description="bytes, at least 1 MiB")] | None = None

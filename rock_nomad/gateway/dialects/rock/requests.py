@@ -6,6 +6,7 @@ Source: rl-rock 1.11, `rock/admin/proto/request.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -197,13 +198,19 @@ _FIELDS = {
 }
 
 
+_OUR_WORDS = re.compile(rf"\b(?:{'|'.join(map(re.escape, _FIELDS))})\b(?!')")  # but for a value, in quotes
+
+
 def translate(error: RockException) -> RockException:
     """A complaint about a field of the wire's, with the name that ROCK has for it."""
     ours = str(error.details.get("field", ""))
     theirs = _FIELDS.get(ours)
     if theirs is None or not isinstance(error, InvalidRequest):
         return error
-    message = error.message.replace(ours, theirs, 1)
+    if ours == "isolation":
+        offered = str(error.details.get("expected", "")).removeprefix("one of ")
+        return _invalid(theirs, True, f"left out: this cluster offers {offered}")
+    message = _OUR_WORDS.sub(lambda word: _FIELDS[word[0]], error.message)
     return InvalidRequest(message, reason=error.reason, details={**error.details, "field": theirs})
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +23,8 @@ CALLS = [*sandboxes.CALLS, *sessions.CALLS]
 _SETTINGS = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+_REMEDY = re.compile("(is .*; it must be|is missing; send|is wrong: each must be|; the fields here are) .", re.DOTALL)
+"""What a complaint about a field, and its value, ends in."""
 _VALID = {"sandbox_id": "unknown", "command": "true", "path": "/tmp/nothing-of-that-name", "content": "text"}
 
 
@@ -33,7 +35,8 @@ async def gateway(embedded: Cluster) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-async def _send(gateway: Gateway, call: RockCall[Any], said: Any) -> None:  # noqa: ANN401 - arbitrary JSON
+async def _send(gateway: Gateway, call: RockCall[Any], said: Any) -> dict[str, Any]:  # noqa: ANN401 - arbitrary JSON
+    """The envelope, which is whole whatever was sent."""
     is_query = call.method == "GET"
     async with gateway.session.request(
         call.method,
@@ -44,18 +47,22 @@ async def _send(gateway: Gateway, call: RockCall[Any], said: Any) -> None:  # no
         timeout=ClientTimeout(total=30),
     ) as reply:
         assert reply.status == 200
-        answer = await reply.json()
+        answer: dict[str, Any] = await reply.json()
     assert set(answer) == {"status", "message", "error", "result"}
     if answer["status"] != "Success":
         assert answer["error"]
         assert answer["result"]["code"] in (4000, 5000, 6000)
         assert "fault of its own" not in answer["error"]
+    if answer["message"] == "invalid parameter":
+        assert answer["result"]["code"] == 4000
+        assert _REMEDY.search(answer["error"]), answer["error"]
+    return answer
 
 
 @st.composite
-def _spoiled(draw: st.DrawFn) -> tuple[RockCall[Any], dict[str, Any]]:
+def _spoiled(draw: st.DrawFn, calls: Sequence[RockCall[Any]]) -> tuple[RockCall[Any], dict[str, Any]]:
     """A call, and a body for it in which one to three fields have become anything."""
-    call = draw(st.sampled_from([each for each in CALLS if each.request is not None]))
+    call = draw(st.sampled_from(calls))
     assert call.request is not None
     names = [field.name for field in msgspec.structs.fields(call.request)]
     body: dict[str, Any] = {name: value for name, value in _VALID.items() if name in names}
@@ -68,13 +75,35 @@ async def test_a_spoiled_call_is_answered_in_the_envelope(gateway: Gateway) -> N
     examples: list[tuple[RockCall[Any], dict[str, Any]]] = []
 
     @_SETTINGS
-    @given(_spoiled())
+    @given(_spoiled([each for each in CALLS if each.request is not None]))
     def collect(example: tuple[RockCall[Any], dict[str, Any]]) -> None:
         examples.append(example)
 
     collect()
     for call, body in examples:
         await _send(gateway, call, body)
+
+
+async def test_a_spoiled_call_about_a_sandbox_that_lives_is_never_the_clusters_fault(embedded: Cluster) -> None:
+    examples: list[tuple[RockCall[Any], dict[str, Any]]] = []
+
+    @_SETTINGS
+    @given(_spoiled([each for each in sessions.CALLS if each.request is not None]))
+    def collect(example: tuple[RockCall[Any], dict[str, Any]]) -> None:
+        examples.append(example)
+
+    collect()
+    async with start_gateway(embedded) as gateway:
+        status = await gateway.create(memory_bytes=2**30)
+        session = next(each for each in sessions.CALLS if each.path == "/create_session")
+        await _send(gateway, session, {"sandbox_id": status.sandbox_id})
+        for call, body in examples:
+            if call.path in ("/run_in_session", "/execute"):
+                body.setdefault("timeout", 5)
+            if body.get("sandbox_id") == _VALID["sandbox_id"]:
+                body["sandbox_id"] = status.sandbox_id
+            answer = await _send(gateway, call, body)
+            assert answer["status"] == "Success" or answer["result"]["code"] in (4000, 6000), (call.path, body, answer)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"null", b"3", b'"x"', b"[" * 100_000])

@@ -184,6 +184,17 @@ async def test_output_has_no_control_sequences_and_no_blanks_around_it(client: _
     assert said["result"]["output"] == "red"
 
 
+async def test_of_an_output_beyond_the_cap_the_middle_is_cut_and_the_note_is_no_part_of_it(client: _Client) -> None:
+    size, limit = 64 * 2**20 + 1000, 64 * 2**20
+    command = f"echo first; head -c {size - 12} /dev/zero | tr '\\0' x; echo; echo last"
+    result = (await client.run(command))["result"]
+    assert result["failure_reason"] == f"{size - limit} bytes were cut from the middle of the output"
+    assert result["output"] == f"first\n{'x' * (limit - 12)}\nlast"
+    result = (await client.call("execute", command=["sh", "-c", command]))["result"]
+    assert result["stdout"] == f"first\n{'x' * (limit - 12)}\nlast\n"
+    assert result["stderr"] == f"{size - limit} bytes were cut from the middle of the output"
+
+
 async def test_an_interactive_program_is_talked_to(client: _Client) -> None:
     said = await client.run("python3 -q -i", is_interactive_command=True, expect=[">>> "])
     assert (said["result"]["exit_code"], said["result"]["expect_string"]) == (0, ">>> ")
@@ -215,6 +226,29 @@ async def test_what_execute_cannot_do_is_said_in_its_stderr(client: _Client) -> 
     ):
         result = (await client.call("execute", **fields))["result"]
         assert (result["exit_code"], said in result["stderr"]) == (-1, True)
+
+
+@pytest.mark.parametrize(
+    ("call", "fields", "said"),
+    [
+        ("create_session", {"session": "s", "remote_user": "nouser"}, "leave remote_user out"),
+        ("create_session", {"session": "s", "startup_source": ["/nofile"]}, "names /nofile, which is no file"),
+        ("create_session", {"session": "a/b"}, "session is 'a/b'; it must be 1 to 128 characters without /"),
+        ("run_in_session", {"command": "true", "session": "s"}, "session 's' does not exist: there is no session 's';"),
+        ("run_in_session", {"command": "a\0b"}, "command is 'a\\x00b'; it must be shell text without NUL"),
+        ("execute", {"command": "true", "cwd": "here"}, "cwd is 'here'; it must be absolute"),
+        ("read_file", {"path": "/etc"}, "/etc is a directory; only regular files can be read"),
+        ("read_file", {"path": "/etc/passwd", "encoding": "runes"}, "encoding is 'runes'; it must be a text encoding"),
+        ("read_file", {"path": "/etc/passwd", "errors": "x"}, "errors is 'x'; it must be one of backslashreplace"),
+        ("write_file", {"path": "/tmp", "content": "x"}, "/tmp is a directory and cannot be replaced; give a file's"),
+    ],
+)
+async def test_what_cannot_be_done_names_what_is_wrong_and_what_would_help(
+    client: _Client, call: str, fields: dict[str, Any], said: str
+) -> None:
+    answer = await client.call(call, **fields)
+    assert (answer["status"], answer["result"]["code"]) == ("Failed", 4000)
+    assert said in answer["error"]
 
 
 async def test_a_file_that_is_not_there_is_an_error(client: _Client) -> None:
