@@ -114,6 +114,13 @@ async def test_a_command_that_takes_too_long_is_killed_and_its_output_kept(sandb
     assert (await sandbox.arun("echo still here", session="default")).output == "still here"
 
 
+async def test_of_an_output_beyond_the_cap_the_middle_is_cut_and_the_note_is_no_part_of_it(sandbox: Sandbox) -> None:
+    limit = m.DEFAULT_OUTPUT_LIMIT
+    done = await sandbox.arun(f"echo first; head -c {limit} /dev/zero | tr '\\0' x; echo; echo last")
+    assert done.failure_reason == "12 bytes were cut from the middle of the output"
+    assert done.output == f"first\n{'x' * (limit - 12)}\nlast"
+
+
 async def test_another_mode_than_normal_is_refused_by_name(sandbox: Sandbox) -> None:
     with pytest.raises(InvalidParameterRockException, match=r"Unsupported arun mode: sideways; .*'normal' or 'nohup'"):
         await sandbox.arun("true", mode="sideways")

@@ -307,6 +307,56 @@ async def test_groups_configs_and_answers_pickle_and_copy_after_use() -> None:
         await group.stop()
 
 
+@pytest.fixture
+def used() -> Iterator[list[Any]]:
+    """A group, its config and answers of its members, all in use before."""
+    group = SandboxGroup(SandboxGroupConfig.model_validate({"memory": "64m", "cpus": 0.1, "size": 3}))
+    asyncio.run(group.start())
+    first = group.sandbox_list[0]
+    answers = [asyncio.run(call) for call in (first.arun("echo hi"), first.get_status(), first.is_alive())]
+    yield [group, group.config, *answers]
+    asyncio.run(group.stop())
+
+
+def use_in_worker(used: list[Any], member: int) -> list[Any]:
+    """What a worker makes of what it was given: it runs a command, asks, and starts one more by the same config."""
+    group, config, *answers = used
+    ran = asyncio.run(group.sandbox_list[member].arun(f"echo {member}"))
+
+    async def start_one_more() -> bool:
+        async with Sandbox(config) as another:
+            return (await another.is_alive()).is_alive
+
+    return [ran.output, asyncio.run(start_one_more()), *answers]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_three_workers_at_once_take_groups_configs_and_answers_after_use(used: list[Any], method: str) -> None:
+    workers = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(3, mp_context=workers) as pool:
+        brought = list(pool.map(use_in_worker, [used] * 3, range(3)))
+    assert brought == [[str(member), True, *used[2:]] for member in range(3)]
+
+
+def test_a_program_of_many_loops_ends_without_a_warning(gateway: Gateway, tmp_path: Path) -> None:
+    program = """
+import asyncio
+from rock.sdk.sandbox.client import Sandbox
+from rock.sdk.sandbox.config import SandboxConfig
+sandbox = Sandbox(SandboxConfig(memory="64m", cpus=0.1))
+asyncio.run(sandbox.start())
+for mode in ("normal", "nohup", "normal"):
+    print(asyncio.run(sandbox.arun("echo hi", mode=mode)).output)
+asyncio.run(sandbox.upload_by_path(__file__, "~/program"))
+asyncio.run(sandbox.stop())
+"""
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, "-X", "dev", "-W", "always", str(tmp_path / "program.py")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (ran.stdout, ran.stderr) == ("hi\n" * 3, "")
+
+
 async def test_a_group_starts_and_stops() -> None:
     group = SandboxGroup(SandboxGroupConfig.model_validate({"memory": "64m", "cpus": 0.1, "size": 4}))
     await group.start()

@@ -9,20 +9,38 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import WSMsgType
 from yarl import URL
 
 from rock.wire.codec import decode
+from rock.wire.envs import EnvStart, MakeEnvRequest, ResetEnvRequest, StepEnvRequest
 from rock.wire.errors import ErrorBody
+from rock.wire.messages import CreateSessionRequest, ExecuteRequest, ReadFileRequest, RunRequest, WriteFileRequest
+from rock.wire.operations import (
+    CREATE_SESSION,
+    EXECUTE,
+    MAKE_ENV,
+    READ_FILE,
+    RESET_ENV,
+    RUN_IN_SESSION,
+    STEP_ENV,
+    WRITE_FILE,
+    Operation,
+)
 from rock.wire.tunnels import PORT_HEADER, TOKEN_HEADER, refusal_from_headers
 from rock_nomad.gateway.tunnels import relocate
 from tests.cluster import Cluster
-from tests.gateways import Gateway, serve_in, start_gateway_process
+from tests.gateways import Gateway, serve_in, start_gateway, start_gateway_process
+from tests.gems import need_gem
 
 MB = 2**20
+_Req = TypeVar("_Req", bound=msgspec.Struct)
+_Res = TypeVar("_Res", bound=msgspec.Struct)
 ROOMY = 512 * MB
 """Memory of a sandbox with servers in it."""
 
@@ -211,6 +229,72 @@ async def test_a_console_answers_through_the_gateway_and_a_wrong_one_is_refused_
     error = refusal_from_headers(caught.value.headers, caught.value.status)
     assert error is not None
     assert "nobody-of-that-name" in error.message
+
+
+class _Crowd:
+    """Callers who each know what their own answer must be."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self._boards: dict[int, object] = {}
+
+    async def prepare(self) -> None:
+        """Two sessions, and four environments with the boards that their seeds have when nothing else goes on."""
+        for session in ("even", "odd"):
+            await self._call(CREATE_SESSION, CreateSessionRequest(session=session))
+        for number in range(4):
+            await self._call(MAKE_ENV, MakeEnvRequest(env=f"env-{number}", env_id="game:Sokoban-v0-easy"))
+            self._boards[number] = (await self._reset(number)).info
+        assert len({str(board) for board in self._boards.values()}) == 4
+
+    async def in_bash(self, number: int) -> None:
+        session = ("even", "odd")[number % 2]
+        ran = await self._call(RUN_IN_SESSION, RunRequest(session=session, command=f"sleep 0.1; echo {number}"))
+        assert ran.output == f"{number}\n"
+
+    async def execute(self, number: int) -> None:
+        ran = await self._call(EXECUTE, ExecuteRequest(command=f"sleep 0.1; cat; exit {number}", stdin=f"in {number}"))
+        assert (ran.stdout, ran.exit_code) == (f"in {number}", number)
+
+    async def move_files(self, number: int) -> None:
+        path, content = f"~/file-{number}", f"{number}\n" * 100_000
+        await self._call(WRITE_FILE, WriteFileRequest(path=path, content=content))
+        assert (await self._call(READ_FILE, ReadFileRequest(path=path))).content == content
+
+    async def at_a_terminal(self, number: int) -> None:
+        url = f"{self.served.url}/pty"
+        asked = [("command", part) for part in ("sh", "-c", f"echo {number}; exit {number}")]
+        async with self.served.gateway.session.ws_connect(url, params=asked, headers=self.served.headers) as console:
+            said = [message.data async for message in console]
+        assert (said[0].split()[0], said[-1]) == (str(number).encode(), f'{{"exit_code":{number}}}')
+
+    async def at_a_port(self, number: int) -> None:
+        url = f"{self.served.root}/show/{number}"
+        async with self.served.gateway.session.post(url, data=str(number), headers=self.served.headers) as reply:
+            said = await reply.json()
+        assert (said["path"], said["body"]) == (f"/show/{number}", str(number))
+
+    async def play(self, number: int) -> None:
+        assert (await self._reset(number)).info == self._boards[number]
+        step = await self._call(STEP_ENV, StepEnvRequest(env=f"env-{number}", action=r"\boxed{up}"))
+        assert not step.terminated
+
+    async def _reset(self, number: int) -> EnvStart:
+        return await self._call(RESET_ENV, ResetEnvRequest(env=f"env-{number}", seed=number))
+
+    async def _call(self, operation: Operation[_Req, _Res], request: _Req) -> _Res:
+        return await self.served.gateway.call(operation, request, sandbox_id=self.served.sandbox_id)
+
+
+@pytest.mark.slow
+async def test_many_actions_of_every_protocol_at_once_each_answer_their_own_caller(embedded: Cluster) -> None:
+    async with start_gateway(embedded, env={"ROCKLET_GEM_PYTHON": need_gem()}) as gateway:
+        created = await gateway.create(memory_bytes=2 * ROOMY)
+        crowd = _Crowd(Served(gateway, created.sandbox_id, await serve_in(gateway, created.sandbox_id)))
+        await crowd.prepare()
+        callers = (crowd.in_bash, crowd.execute, crowd.move_files, crowd.at_a_terminal, crowd.at_a_port, crowd.play)
+        for _ in range(3):
+            await asyncio.gather(*(act(number) for number in range(4) for act in callers))
 
 
 def _rss(pid: int) -> int:
