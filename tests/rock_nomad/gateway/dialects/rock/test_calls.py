@@ -23,7 +23,9 @@ CALLS = [*sandboxes.CALLS, *sessions.CALLS]
 _SETTINGS = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-_REMEDY = re.compile("(is .*; it must be|is missing; send|is wrong: each must be|; the fields here are) .", re.DOTALL)
+_REMEDY = re.compile(
+    "(is .*; it must be|is missing; send|is wrong: each must be|; the fields here are|; send a) .", re.DOTALL
+)
 """What a complaint about a field, and its value, ends in."""
 _VALID = {"sandbox_id": "unknown", "command": "true", "path": "/tmp/nothing-of-that-name", "content": "text"}
 
