@@ -96,7 +96,7 @@ class Background:
         if not process.end.done() and not _is_running(pid):
             self._see_end(process)
         await asyncio.wait((process.end, canceled), timeout=hold, return_when=asyncio.FIRST_COMPLETED)
-        return process.end.result() if process.end.done() else ProcessEnd(has_ended=False)
+        return process.end.result() if process.end.done() else ProcessEnd(has_ended=False, is_watched=True)
 
     def reap(self, pid: int) -> None:
         """Take down how a process has ended, if it is one of ours and has."""
@@ -142,7 +142,8 @@ class Background:
 
     def _tell(self, process: _Process, exit_code: int | None) -> None:
         was_oom = exit_code == KILLED and self._ooms.count() > process.ooms
-        process.tell(ProcessEnd(has_ended=True, exit_code=exit_code, failure_reason=OOM_REASON if was_oom else ""))
+        reason = OOM_REASON if was_oom else ""
+        process.tell(ProcessEnd(has_ended=True, exit_code=exit_code, failure_reason=reason, is_watched=True))
 
 
 def _is_running(pid: int) -> bool:

@@ -21,15 +21,15 @@ from tests.rocklet.callers import Caller
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
-RUNNING = ProcessEnd(has_ended=False)
-ENDED = ProcessEnd(has_ended=True)
+RUNNING = ProcessEnd(has_ended=False, is_watched=True)
+ENDED = ProcessEnd(has_ended=True, is_watched=True)
 
 CHILDREN: dict[int, int] = {}
 """Children that wait, and the pipes that end them."""
 
 
 def ended(exit_code: int) -> ProcessEnd:
-    return ProcessEnd(has_ended=True, exit_code=exit_code)
+    return ProcessEnd(has_ended=True, exit_code=exit_code, is_watched=True)
 
 
 def nobody() -> asyncio.Future[None]:
@@ -198,7 +198,7 @@ async def test_what_is_no_process_is_not_there(stranger: Background) -> None:
     stranger.announce("pid ", "pid 9999999999 pid 0 pid 4294967297")
     assert not stranger._known
     assert await wait(stranger, 2**31 - 1) == ENDED
-    assert await wait(stranger, 2**31 - 2, only_announced=True) == ENDED
+    assert await wait(stranger, 2**31 - 2, only_announced=True) == ProcessEnd(has_ended=True)
 
 
 # ------------------------------------------------------------------------------------------- through the operation
@@ -222,7 +222,8 @@ async def test_the_end_of_an_announced_process_is_told_when_it_comes(bash: Calle
 async def test_a_process_that_nobody_announced_is_not_waited_for_unless_that_is_wanted(bash: Caller) -> None:
     pid = int((await bash.run("sleep 1 & echo \\<$!\\>")).output.partition("<")[2].partition(">")[0])
     began = time.monotonic()
-    assert await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20, only_announced=True)) == RUNNING
+    told = await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20, only_announced=True))
+    assert told == ProcessEnd(has_ended=False)
     assert time.monotonic() - began < 1
     assert (await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20))).has_ended
 

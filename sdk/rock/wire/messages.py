@@ -446,6 +446,8 @@ class ProcessEnd(_Result, frozen=True, kw_only=True):
     known of a process whose parent has ended, and for as long as few others have ended since."""
     failure_reason: str = ""
     """What befell it other than its own exit code."""
+    is_watched: bool = False
+    """Whether it is watched since it was announced, or first asked about, so that no later one is taken for it."""
 
 
 # ---------------------------------------------------------------------------------------------------------- files

@@ -41,6 +41,7 @@ __all__ = ["CALLS"]
 _Json = dict[str, Any]
 _MAX_FIELD = 8192  # bytes of a form's text field
 _CHUNK = 64 * 1024  # bytes
+_NO_NEWS = m.Observation(output="", exit_code=0)  # what `kill -0` says of a process that runs
 
 
 async def _create_session(asked: Asked[CreateSessionRequest]) -> _Json:
@@ -64,16 +65,15 @@ async def _run_in_session(asked: Asked[RunRequest]) -> _Json:
     try:
         wanted = m.WaitProcessRequest(pid=pid, hold=quirks.PROBE_HOLD, only_announced=True)
         process = await asked.perform(WAIT_PROCESS, wanted, sandbox_id=request.sandbox_id)
-        # The shell is asked all the same: the notice of the job's end, which it has for us, belongs to this command and
-        # not to the next one, whose output is read as a file's content.
-        observation = await asked.perform(RUN_IN_SESSION, to_run(request), sandbox_id=request.sandbox_id)
-        is_zombie = process.has_ended and observation.exit_code == 0
-        return render_observation(request, quirks.gone(pid) if is_zombie else observation)
+        if process.is_watched:
+            return render_observation(request, quirks.gone(pid) if process.has_ended else _NO_NEWS)
+        # The shell's own notice of a job's end belongs to this command, not to the next, whose output may be a file's.
+        return await _run(asked)
     except StartFailed:  # the whole sandbox is lost, and the process with it
         raise
     except InternalServerRockError:
         # Nobody knows, and any error would say that the process has ended.
-        return render_observation(request, m.Observation(output="", exit_code=0))
+        return render_observation(request, _NO_NEWS)
 
 
 async def _run(asked: Asked[RunRequest]) -> _Json:

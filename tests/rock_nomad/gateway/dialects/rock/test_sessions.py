@@ -162,6 +162,15 @@ async def test_the_probe_of_a_process_that_lives_on_is_answered_in_time(client: 
     assert 3.5 < time.monotonic() - began < 5
 
 
+async def test_the_probe_of_an_announced_process_does_not_wait_for_the_session(client: _Client) -> None:
+    said = await client.run("nohup sleep 0.5 < /dev/null > /dev/null 2>&1 & echo PIDSTART${!}PIDEND;disown")
+    pid = said["result"]["output"].partition("PIDSTART")[2].partition("PIDEND")[0]
+    async with asyncio.TaskGroup() as tasks:
+        busy = tasks.create_task(client.run("sleep 3; echo free"))
+        assert (await client.run(f"kill -0 {pid}"))["status"] == "Failed"
+        assert not busy.done()
+
+
 async def test_the_probe_of_any_other_process_is_answered_at_once(client: _Client) -> None:
     began = time.monotonic()
     assert (await client.run("kill -0 1"))["status"] == "Success"
