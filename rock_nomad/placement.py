@@ -14,6 +14,7 @@ import msgspec
 
 from rock.wire.sizes import format_size
 from rock.wire.spec import SandboxSpec
+from rock_nomad.gpus import GpuGroup, gpu_groups
 from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE
 from rock_nomad.jobspec import gpu_pattern
 from rock_nomad.records import Row, integer, mapping, rows, text, texts
@@ -41,6 +42,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int
     disk_mb: int
     gpus: int
+    gpu_device: str
+    """The name that the job's device request has."""
     gpu_type: str | None
     gpu_memory_mb: int
     node_pool: str
@@ -57,6 +60,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
             memory_mb=integer(resources.get("MemoryMB")) or -(-spec.memory_bytes // _MIB),
             disk_mb=integer(mapping(group.get("EphemeralDisk")).get("SizeMB")) or -(-(spec.disk_bytes or 0) // _MIB),
             gpus=spec.gpus,
+            # A listing's line does not have it.
+            gpu_device=text(next(iter(rows(resources.get("Devices"))), {}).get("Name")) or "gpu",
             gpu_type=spec.gpu_type,
             gpu_memory_mb=-(-(spec.gpu_memory_bytes or 0) // _MIB),
             node_pool=text(job.get("NodePool")),
@@ -99,7 +104,8 @@ def _could_hold(node: Row, ask: Ask) -> bool:
 
 def _has_gpus(node: Row, ask: Ask) -> bool:
     """Whether a node has what is asked for, sick or well; a request is met from one model, never from two together."""
-    return not ask.gpus or any(_matches(device, ask) and _count(device) >= ask.gpus for device in _devices(node))
+    groups = gpu_groups(node, ask.gpu_device)
+    return not ask.gpus or any(_matches(group, ask) and group.count >= ask.gpus for group in groups)
 
 
 def _is_operators_fault(failed: Mapping[str, Any]) -> bool:
@@ -116,20 +122,10 @@ def _total(node: Row, kind: str) -> int:
     return integer(mapping(resources.get(block)).get(amount)) - integer(mapping(reserved.get(block)).get(amount))
 
 
-def _devices(node: Row) -> list[Row]:
-    return [each for each in rows(mapping(node.get("NodeResources")).get("Devices")) if each.get("Type") == "gpu"]
-
-
-def _count(device: Row) -> int:
-    return len(rows(device.get("Instances")))
-
-
-def _matches(device: Row, ask: Ask) -> bool:
-    if ask.gpu_type is not None and not re.search(gpu_pattern(ask.gpu_type), text(device.get("Name"))):
+def _matches(group: GpuGroup, ask: Ask) -> bool:
+    if ask.gpu_type is not None and not re.search(gpu_pattern(ask.gpu_type), group.model):
         return False
-    memory = mapping(mapping(device.get("Attributes")).get("memory"))
-    scale = {"": 1 / _MIB, "KiB": 1 / 1024, "MiB": 1, "GiB": 1024, "TiB": 2**20}.get(text(memory.get("Unit")), 1)
-    return ask.gpu_memory_mb <= integer(memory.get("Int")) * scale
+    return ask.gpu_memory_mb <= group.memory_mb
 
 
 # --------------------------------------------------------------------------------------------------------- sentences
@@ -181,7 +177,7 @@ def _lack(dimension: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
     """What full nodes are short of."""
     if dimension.startswith("devices"):
         together = " of one model" if ask.gpus > 1 else ""
-        return f"{count} without {_gpus(ask)} free{together} ({_models(pool)})"
+        return f"{count} without {_gpus(ask)} free{together} ({_models(ask, pool)})"
     asked = {"cpu": ask.cpu_mhz, "memory": ask.memory_mb, "disk": ask.disk_mb}.get(dimension)
     if asked is None:
         return f"{count} out of {dimension}"
@@ -194,7 +190,7 @@ def _lack(dimension: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
 def _filter(constraint: str, count: int, ask: Ask, pool: Sequence[Row]) -> str:
     """What nodes do not have at all."""
     if constraint == _NO_DEVICES:
-        return f"{count} without {_gpus(ask)} ({_models(pool)})"
+        return f"{count} without {_gpus(ask)} ({_models(ask, pool)})"
     if constraint.startswith(DOCKER_RUNTIMES_ATTRIBUTE):
         return f"{count} without the runtime {constraint.rpartition(' ')[2]}"
     if constraint == _SAME_CLASS:
@@ -209,15 +205,14 @@ def _gpus(ask: Ask) -> str:
     return f"{ask.gpus} x {ask.gpu_type or 'GPU'}{memory}"
 
 
-def _models(pool: Sequence[Row]) -> str:
+def _models(ask: Ask, pool: Sequence[Row]) -> str:
     """The GPU models that exist, how many one node has at most, and which nodes have sick ones."""
     most: dict[str, int] = {}
     sick: list[str] = []
-    for node, device in ((one, device) for one in pool for device in _devices(one)):
-        model, count = text(device.get("Name")), _count(device)
-        most[model] = max(most.get(model, 0), count)
-        if unhealthy := sum(each.get("Healthy") is False for each in rows(device.get("Instances"))):
-            sick.append(f"{unhealthy} of {count} {model} sick on {text(node.get('Name'))}")
+    for group in (group for node in pool for group in gpu_groups(node, ask.gpu_device)):
+        most[group.model] = max(most.get(group.model, 0), group.count)
+        if group.sick:
+            sick.append(f"{len(group.sick)} of {group.count} {group.model} sick on {group.node_name}")
     if not most:
         return "there are none"
     said = "; ".join(f"{model}, up to {count} on a node" for model, count in sorted(most.items()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from rock_nomad.config import ClusterConfig, ClusterProfile
-from rock_nomad.records import EMBEDDED, Row, agent_version, mapping, rows, text
+from rock_nomad.records import EMBEDDED, Row, agent_version, mapping, text
 
 __all__ = ["Facts", "FileFacts", "NodeFacts", "Rights", "Unread"]
 
@@ -62,11 +62,6 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     def volumes(self) -> Sequence[str]:
         """Its host volumes."""
         return list(mapping(self.row.get("HostVolumes")))
-
-    @property
-    def devices(self) -> list[Row]:
-        """Its groups of devices, each of one model."""
-        return rows(mapping(self.row.get("NodeResources")).get("Devices"))
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from rock_nomad.config import ClusterProfile
 from rock_nomad.doctor.facts import Facts, NodeFacts, Unread
 from rock_nomad.doctor.findings import Finding, ok, some, unfit, warning
+from rock_nomad.gpus import GpuGroup, SickGpu, gpu_groups
 from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
 from rock_nomad.jobspec import STARTUP_SLACK, needs_volume
-from rock_nomad.records import Row, integer, mapping, rows, text
+from rock_nomad.records import Row, integer, mapping, text
 
 __all__ = [
     "LEAST_CONSUL",
@@ -150,15 +151,11 @@ def _is_on(node: NodeFacts, attribute: str) -> bool:
 
 def check_gpus(facts: Facts) -> Iterator[Finding]:
     """Which GPUs there are, and which of them are sick."""
-    counts: Counter[str] = Counter()
-    sick: list[str] = []
-    for node in facts.ready_nodes:
-        for device in node.devices:
-            if not _is_named(device, facts.profile.gpu_device):
-                continue
-            instances = rows(device.get("Instances"))
-            counts[text(device.get("Name"))] += len(instances)
-            sick += [_sickness(node, device, each) for each in instances if each.get("Healthy") is False]
+    groups = [group for node in facts.ready_nodes for group in gpu_groups(node.row, facts.profile.gpu_device)]
+    counts = Counter({group.model: 0 for group in groups})
+    for group in groups:
+        counts[group.model] += group.count
+    sick = [_sickness(group, each) for group in groups for each in group.sick]
     if not facts.ready_nodes:
         return
     if not counts:
@@ -172,16 +169,9 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
         yield ok("GPUs", f"{said}, all well")
 
 
-def _is_named(device: Row, name: str) -> bool:
-    """Whether a device request's name means it: `type`, `vendor/type` or `vendor/type/model`."""
-    parts = [text(device.get(key)) for key in ("Vendor", "Type", "Name")]
-    return name in (parts[1], "/".join(parts[:2]), "/".join(parts))
-
-
-def _sickness(node: NodeFacts, device: Row, instance: Row) -> str:
-    why = text(instance.get("HealthDescription"))
-    said = f"{text(instance.get('ID'))} ({text(device.get('Name'))}) on {node.name}"
-    return f"{said}: {why}" if why else said
+def _sickness(group: GpuGroup, gpu: SickGpu) -> str:
+    said = f"{gpu.id} ({group.model}) on {group.node_name}"
+    return f"{said}: {gpu.ailment}" if gpu.ailment else said
 
 
 # ---------------------------------------------------------------------------------------------------------- settings

@@ -93,7 +93,7 @@ def _to_bytes(field: str, size: str) -> int:
 
 
 def _to_gpus(num_gpus: float | None) -> int:
-    if num_gpus is None or num_gpus == int(num_gpus):
+    if num_gpus is None or float(num_gpus).is_integer():
         return int(num_gpus or 0)
     raise _invalid("num_gpus", num_gpus, "a whole number of GPUs")
 

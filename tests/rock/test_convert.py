@@ -77,6 +77,8 @@ def test_rocks_default_disk_is_not_asked_for_but_the_same_wish_is() -> None:
         ("disk", "-1g"),
         ("gpu_memory", "x"),
         ("num_gpus", 0.5),
+        ("num_gpus", float("inf")),
+        ("num_gpus", float("nan")),
         ("image_os", "windows"),
         ("registry_username", "alone"),
     ],

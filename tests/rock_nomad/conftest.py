@@ -12,6 +12,8 @@ import pytest
 from rock_nomad.loopback.settings import NodeSettings, Settings
 from tests.cluster import Cluster, run_real_cluster
 from tests.gateways import Gateway, start_gateway
+from tests.gpus import Gpus, run_gpu_cluster
+from tests.needs import KINDS
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +50,17 @@ def certificate(tmp_path: Path) -> Path:
     subprocess.run([*make, *subject, "-keyout", path, "-out", tmp_path / "cert"], check=True, capture_output=True)
     path.write_text(path.read_text() + (tmp_path / "cert").read_text())
     return path
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def shared_gpus(request: pytest.FixtureRequest) -> Iterator[Gpus]:
+    """A cluster of each kind with GPUs."""
+    with run_gpu_cluster(request.param) as gpus:
+        yield gpus
+
+
+@pytest.fixture
+def gpus(shared_gpus: Gpus) -> Iterator[Gpus]:
+    """The same; what a test has made sick is well after it."""
+    yield shared_gpus
+    shared_gpus.make_sick()

@@ -28,7 +28,7 @@ def test_only_healthy_drivers_count() -> None:
 
 def test_a_node_that_tells_little_has_little() -> None:
     bare = make_node(Drivers=None, HostVolumes=None, NodeResources=None)
-    assert (bare.drivers, bare.volumes, bare.devices) == ({}, [], [])
+    assert (bare.drivers, bare.volumes) == ({}, [])
 
 
 def test_the_embedded_cluster_is_known_by_its_version() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -230,42 +230,6 @@ def test_what_cannot_be_placed_reads_as_recorded(
         # Which resource was short is this scenario's; the rest of a blocked evaluation is the recorded one's.
         assert compare(recordings.load("eval-blocked"), blocked, ignore=frozenset({"FailedTGAllocs"})) == []
         assert cluster.nomad("GET", f"/v1/job/{job['ID']}").data["Status"] == "pending"
-
-
-@pytest.mark.parametrize(
-    ("recording", "taken", "devices"),
-    [
-        ("gpu-eval-exhausted", 3, {"Name": "nvidia/gpu", "Count": 1}),
-        ("gpu-eval-span-groups", 0, {"Name": "nvidia/gpu", "Count": 3}),
-        ("gpu-eval-missing-too-many", 0, {"Name": "nvidia/gpu", "Count": 4}),
-        ("gpu-eval-missing-model", 0, {"Name": "nvidia/gpu/NVIDIA B200", "Count": 1}),
-        ("gpu-eval-missing-vendor", 0, {"Name": "amd/gpu", "Count": 1}),
-        (
-            "gpu-eval-missing-memory",
-            0,
-            {
-                "Name": "nvidia/gpu",
-                "Constraints": [{"LTarget": "${device.attr.memory}", "Operand": ">=", "RTarget": "100 GiB"}],
-            },
-        ),
-    ],
-)
-def test_gpus_that_cannot_be_given_read_as_recorded(
-    embedded: Cluster, new_id: NewId, recording: str, taken: int, devices: Job
-) -> None:
-    def gpu_job(asked: Job) -> Job:
-        job = bare_job(new_id("gpu"), Name="t", Driver="mock_driver", Config={"run_for": "600s"})
-        job["TaskGroups"][0]["Name"] = "g"
-        return with_resources(job, Devices=[asked])
-
-    with ExitStack() as stack:
-        for _ in range(taken):
-            stack.enter_context(registered(embedded, gpu_job({"Name": "gpu", "Count": 1})))
-        reply = stack.enter_context(registered(embedded, gpu_job(devices)))
-        evaluation = wait_evaluation(embedded, reply["EvalID"])
-        assert compare(recordings.load(recording), evaluation) == []
-    live = ("pending", "running")
-    embedded.wait_for("/v1/allocations", lambda rows: all(row["ClientStatus"] not in live for row in rows))
 
 
 def test_what_is_asked_too_much_is_named(cluster: Cluster, new_id: NewId) -> None:

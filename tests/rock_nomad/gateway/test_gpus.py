@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,23 +13,9 @@ from rock.wire.messages import CommandOutput, ExecuteRequest, GetSandboxRequest,
 from rock.wire.operations import EXECUTE, GET_SANDBOX, STOP_SANDBOX
 from rock.wire.reasons import Reason
 from tests.gateways import Gateway, start_gateway
-from tests.gpus import A10GS, H100S, Gpus, run_gpu_cluster
-from tests.needs import KINDS
+from tests.gpus import A10GS, H100S, Gpus
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def shared_gpus(request: pytest.FixtureRequest) -> Iterator[Gpus]:
-    with run_gpu_cluster(request.param) as gpus:
-        yield gpus
-
-
-@pytest.fixture
-async def gpus(shared_gpus: Gpus) -> AsyncIterator[Gpus]:
-    """All well, before and after."""
-    yield shared_gpus
-    await asyncio.to_thread(shared_gpus.make_sick)
 
 
 @pytest.fixture

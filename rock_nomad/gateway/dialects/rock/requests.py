@@ -313,8 +313,10 @@ def _bytes(field: str, size: str | int) -> int:
 
 
 def _gpus(wanted: float | None) -> int | None:
-    if wanted is None or wanted == int(wanted):
-        return None if wanted is None else int(wanted)
+    if wanted is None:
+        return None
+    if wanted.is_integer():
+        return int(wanted)
     raise _invalid("num_gpus", wanted, "a whole number of GPUs")
 
 

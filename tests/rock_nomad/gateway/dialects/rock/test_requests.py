@@ -60,6 +60,11 @@ def test_what_is_asked_for_is_in_the_spec() -> None:
     assert spec.labels == {"rock.user_id": "ann", "rock.experiment_id": "e1"}
 
 
+@pytest.mark.parametrize("wanted", [2, 2.0, "2", "2.0"])
+def test_gpus_are_counted_however_they_are_written(wanted: object) -> None:
+    assert to_spec(_start(num_gpus=wanted), {}).gpus == 2
+
+
 def test_credentials_are_in_no_repr() -> None:
     assert "hunter2" not in repr(_start(registry_username="ann", registry_password="hunter2"))
 
@@ -68,6 +73,12 @@ def test_credentials_are_in_no_repr() -> None:
     ("fields", "field"),
     [
         ({"num_gpus": 0.5}, "num_gpus"),
+        ({"num_gpus": "0.5"}, "num_gpus"),
+        ({"num_gpus": "inf"}, "num_gpus"),
+        ({"num_gpus": "nan"}, "num_gpus"),
+        ({"num_gpus": -1}, "num_gpus"),
+        ({"num_gpus": 10**9}, "num_gpus"),
+        ({"num_gpus": 1, "accelerator_type": "${x}"}, "accelerator_type"),
         ({"memory": "8q"}, "memory"),
         ({"memory": 1}, "memory"),
         ({"image_os": "windows"}, "image_os"),
