@@ -327,6 +327,9 @@ def _environment(spec: SandboxSpec, sandbox_id: str, token_sha256: str, isolatio
         env["ROCKLET_LEASE"] = _plain(spec.lease)
     if not kind.uses_image:
         env["ROCKLET_HOME"] = "${NOMAD_TASK_DIR}"
+        if not spec.gpus:
+            # The node's cards can be seen from here, and whoever takes what is there would take another sandbox's.
+            env["CUDA_VISIBLE_DEVICES"] = ""
     elif not spec.gpus:
         # CUDA images say "all", and a node whose default runtime is NVIDIA's would obey.
         env["NVIDIA_VISIBLE_DEVICES"] = "void"

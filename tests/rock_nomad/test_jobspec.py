@@ -257,6 +257,8 @@ def test_credentials_stand_in_no_job_that_refers_to_their_variable() -> None:
 def test_a_container_without_gpus_cannot_have_any_leaked_to_it() -> None:
     assert _task(render(SandboxSpec(isolation="runc")))["Env"]["NVIDIA_VISIBLE_DEVICES"] == "void"
     assert "NVIDIA_VISIBLE_DEVICES" not in _task(render(SandboxSpec(isolation="runc", gpus=1)))["Env"]
+    assert _task(render(SandboxSpec(isolation="raw_exec")))["Env"]["CUDA_VISIBLE_DEVICES"] == ""
+    assert "CUDA_VISIBLE_DEVICES" not in _task(render(SandboxSpec(isolation="raw_exec", gpus=1)))["Env"]
 
 
 def test_a_mock_has_no_service_because_nobody_answers() -> None:

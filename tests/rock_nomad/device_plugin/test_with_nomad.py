@@ -16,10 +16,14 @@ import pytest
 
 from rock.wire.messages import ExecuteRequest
 from rock.wire.operations import EXECUTE
+from rock_nomad.config import load_gateway_config
 from rock_nomad.device_plugin.installation import install
 from rock_nomad.device_plugin.plugin import NAME
-from tests.gateways import Gateway, start_gateway
-from tests.gpus import A10GS, H100, H100S, Gpus, run_plugin_cluster
+from rock_nomad.doctor.findings import Verdict
+from rock_nomad.doctor.node_checks import check_gpus
+from rock_nomad.doctor.reading import read_facts
+from tests.gateways import Gateway, start_gateway, write_config
+from tests.gpus import A10G, A10GS, H100, H100S, Gpus, run_plugin_cluster
 from tests.processes import pids_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("device plugins")]
@@ -99,6 +103,16 @@ async def test_an_agent_that_is_killed_takes_its_plugin_along_and_finds_its_sand
     )
     assert ran.stdout.strip() == A10GS[0]
     await asyncio.to_thread(gpus.make_sick, GPU_simulated_0_1="XID 79")
+    await asyncio.to_thread(gpus.make_sick)
+
+
+async def test_the_doctor_names_a_sick_card(gpus: Gpus, tmp_path: Path) -> None:
+    await asyncio.to_thread(gpus.make_sick, GPU_simulated_0_1="XID 79")
+    facts = await read_facts(load_gateway_config(write_config(tmp_path, gpus.cluster)))
+    (finding,) = check_gpus(facts)
+    assert finding.verdict is Verdict.WARNING
+    assert f"1 x {A10G}, 2 x {H100}; sick: {H100S[1]} ({H100}) on " in finding.sentence
+    assert finding.sentence.endswith(": XID 79")
     await asyncio.to_thread(gpus.make_sick)
 
 
