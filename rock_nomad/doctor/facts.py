@@ -8,9 +8,20 @@ from pathlib import Path
 import msgspec
 
 from rock_nomad.config import ClusterConfig, ClusterProfile
-from rock_nomad.records import EMBEDDED, Row, agent_version, mapping, text
+from rock_nomad.records import EMBEDDED, Row, agent_version, mapping, rows, text
 
 __all__ = ["Facts", "FileFacts", "NodeFacts", "Rights", "Unread"]
+
+
+_DOCKER_DEFAULTS: Row = {
+    "allow_runtimes": ["runc", "nvidia"],
+    "allow_caps": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"],
+    "gc": {"image": True},
+}
+"""Of a client without a `plugin "docker"` block, as far as sandboxes depend on it.
+
+Source: hashicorp/nomad drivers/docker/config.go, and the same block told by a client that has one.
+"""
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +73,14 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     def volumes(self) -> Sequence[str]:
         """Its host volumes."""
         return list(mapping(self.row.get("HostVolumes")))
+
+    @property
+    def docker_config(self) -> Row | None:
+        """What its Docker driver is told, with Nomad's own values if nothing; None: its agent could not be asked."""
+        if isinstance(self.agent, Unread):
+            return None
+        told = {text(each.get("Name")): mapping(each.get("Config")) for each in rows(self.agent.get("Plugins"))}
+        return told.get("docker", _DOCKER_DEFAULTS)
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):

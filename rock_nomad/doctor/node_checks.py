@@ -11,7 +11,7 @@ from rock_nomad.doctor.findings import Finding, ok, some, unfit, warning
 from rock_nomad.gpus import GpuGroup, SickGpu, gpu_groups
 from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
 from rock_nomad.jobspec import STARTUP_SLACK, needs_volume
-from rock_nomad.records import Row, integer, mapping, text
+from rock_nomad.records import Row, integer, mapping, text, texts
 
 __all__ = [
     "LEAST_CONSUL",
@@ -98,14 +98,30 @@ def _lack(node: NodeFacts, kind: IsolationProfile, profile: ClusterProfile) -> s
         return f"no healthy driver {kind.driver}"
     if kind.runtime is not None and kind.runtime not in text(driver.get(_RUNTIMES)).split(","):
         return f"no runtime {kind.runtime}"
+    if kind.driver == "docker" and (refused := _refused_by_docker(node, kind, profile)):
+        return refused
     if needs_volume(kind, profile) and profile.rocklet_volume not in node.volumes:
         return f"no host volume {profile.rocklet_volume}"
     return ""
 
 
+def _refused_by_docker(node: NodeFacts, kind: IsolationProfile, profile: ClusterProfile) -> str:
+    """What the driver would refuse when the task starts: after Nomad has placed it, which knows nothing of that."""
+    config = node.docker_config
+    if config is None:
+        return ""
+    if kind.runtime not in texts(config.get("allow_runtimes")):
+        return f"no allow_runtimes for {kind.runtime}"
+    allowed = {cap.lower() for cap in texts(config.get("allow_caps"))}
+    denied = [cap for cap in profile.container.capabilities if allowed.isdisjoint({cap.lower(), "all"})]
+    return f"no allow_caps for {', '.join(denied)}" if denied else ""
+
+
 _REMEDIES: Mapping[str, str] = {
     "driver": "enable it in the client's configuration (client.hcl), and see nomad node status -verbose",
     "runtime": "install it, name it in the Docker engine's daemon.json and in allow_runtimes (client.hcl)",
+    "allow_runtimes": 'plugin "docker" { config { allow_runtimes = [...] } }; without it tasks fail as they start',
+    "allow_caps": 'plugin "docker" { config { allow_caps = [...] } }, or fewer capabilities in the profile',
     "host": 'rock-nomad bundle build, then client { host_volume "rocklet" { ... } } (client.hcl)',
 }
 """What to do about a lack, by its kind: the word before what is lacking."""
@@ -131,12 +147,21 @@ def check_isolations(facts: Facts) -> Iterator[Finding]:
 
 
 def check_docker(facts: Facts) -> Iterator[Finding]:
-    """That a job cannot leave its container by what the driver allows."""
+    """That a job cannot leave its container by what the driver allows, and that images stay."""
     for attribute, what in (("volumes", "mount any path of the node"), ("privileged", "run privileged containers")):
         open_ = [node.name for node in facts.ready_nodes if _is_on(node, f"driver.docker.{attribute}.enabled")]
         if open_:
             remedy = f'plugin "docker" {{ config {{ {_OFF[attribute]} }} }} (client.hcl): sandboxes need neither'
             yield warning("docker", f"on {some(open_)} every job may {what}", remedy)
+    forgetful = [node.name for node in facts.ready_nodes if "docker" in node.drivers and _drops_images(node)]
+    if forgetful and any(ISOLATIONS[each].driver == "docker" for each in facts.profile.isolations):
+        said = f"{some(forgetful)} drop an image soon after its last sandbox, and the next one waits for it again"
+        yield warning("docker", said, 'plugin "docker" { config { gc { image = false } } } (client.hcl)')
+
+
+def _drops_images(node: NodeFacts) -> bool:
+    config = node.docker_config
+    return config is not None and mapping(config.get("gc")).get("image") is not False
 
 
 _OFF: Mapping[str, str] = {"volumes": "volumes { enabled = false }", "privileged": "allow_privileged = false"}

@@ -100,7 +100,8 @@ async def _read_node(nomad: Nomad, config: NomadConfig, row: Row, *, is_embedded
     whole = await _try(nomad.node(text(row.get("ID"))))
     found: Row = {} if isinstance(whole, Unread) or whole is None else whole.data
     if is_embedded:
-        return NodeFacts(row=row, attributes=mapping(found.get("Attributes")), clock_offset=0.0, agent={})
+        settings = Unread(why="embedded: not applicable")
+        return NodeFacts(row=row, attributes=mapping(found.get("Attributes")), clock_offset=0.0, agent=settings)
     clock = await _try(nomad.node_clock(text(row.get("ID"))))
     return NodeFacts(
         row=row,

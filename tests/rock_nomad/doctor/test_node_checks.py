@@ -29,6 +29,14 @@ def _client(**changed: object) -> dict[str, Any]:
     return config
 
 
+def _docker(**changed: object) -> dict[str, Any]:
+    """A client's configuration, with some of what its Docker driver is told changed."""
+    config = _client()
+    [plugin] = [each for each in config["Plugins"] if each["Name"] == "docker"]
+    plugin["Config"].update(changed)
+    return config
+
+
 RUNTIMES = "driver.docker.runtimes"
 NO_DOCKER = {name: driver for name, driver in _drivers().items() if name != "docker"}
 SILENT = Unread(why="nobody answers")
@@ -99,6 +107,24 @@ SILENT = Unread(why="nobody answers")
             "on vm every job may run privileged containers",
         ),
         (
+            make_facts(nodes=[_with(make_node(), agent=_docker(allow_runtimes=["nvidia"]))]),
+            "unfit",
+            "isolation runc",
+            "0 of 1 nodes: 1 with no allow_runtimes for runc",
+        ),
+        (
+            make_facts(nodes=[_with(make_node(), agent=_docker(allow_caps=["CHOWN", "SETUID", "fowner"]))]),
+            "unfit",
+            "isolation runc",
+            "0 of 1 nodes: 1 with no allow_caps for dac_override, kill, setgid",
+        ),
+        (
+            make_facts(nodes=[_with(make_node(), agent=_docker(gc={"image": True}))]),
+            "warning",
+            "docker",
+            "vm drop an image soon after its last sandbox, and the next one waits for it again",
+        ),
+        (
             make_facts(nodes=[make_node(NodeResources=recording("nodes")[0]["NodeResources"])]),
             "warning",
             "cpu units",
@@ -153,6 +179,20 @@ def test_what_is_wrong_with_nodes_is_said_alone_and_with_a_remedy(
 def test_what_could_not_be_read_of_a_node_is_not_held_against_it() -> None:
     node = _with(make_node(), attributes=SILENT, clock_offset=SILENT)
     assert said(examine(make_facts(nodes=[node]))) == []
+
+
+def test_a_client_without_a_word_on_docker_has_nomads_own_values() -> None:
+    node = _with(make_node(), agent={**_client(), "Plugins": None})
+    findings = said(examine(make_facts(nodes=[node])))
+    assert [(verdict, subject) for verdict, subject, _ in findings] == [("warning", "docker")]
+    assert node.docker_config is not None
+    assert node.docker_config["allow_runtimes"] == ["runc", "nvidia"]
+
+
+def test_images_are_of_no_concern_where_no_isolation_has_any() -> None:
+    node = _with(make_node(), agent=_docker(gc={"image": True}))
+    profile = {"isolations": ("raw_exec",), "default_isolation": "raw_exec"}
+    assert said(examine(make_facts(nodes=[node], profile=profile))) == []
 
 
 def test_a_node_that_has_a_runtime_has_its_isolation() -> None:
