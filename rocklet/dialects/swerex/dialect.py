@@ -25,7 +25,6 @@ from rocklet.dialects.swerex import messages as swerex
 from rocklet.dialects.swerex.calls import CALLS, Perform
 from rocklet.dialects.swerex.faults import SwerexFault, transfer
 from rocklet.engine import Engine
-from rocklet.zips import ZipLimits, unzip
 
 __all__ = ["PREFIX", "SwerexDialect"]
 
@@ -134,6 +133,8 @@ class SwerexDialect:
             raise _bad_form("it has no field target_path")
         target = os.path.join(self._engine.home, fields["target_path"])
         if fields.get("unzip") == "true":
+            from rocklet.zips import ZipLimits, unzip  # zipfile takes some milliseconds that no other call needs
+
             await asyncio.to_thread(unzip, file, target, ZipLimits())
         else:
             await self._engine.upload(codec.convert(UploadRequest, {"path": target}), Call(""), _chunks(file))
