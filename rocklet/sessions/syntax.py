@@ -17,7 +17,14 @@ __all__ = ["check_syntax"]
 _TIMEOUT = 30.0  # seconds; a megabyte takes some 50 ms
 _SYNTAX_ERROR = 2  # the exit code that bash and sh have for it
 _OWN_NAME = re.compile(r"^\S*sh: ", re.MULTILINE)
-_PLAIN_WORDS = re.compile(r"[\w./:=,@%+ -]*", re.ASCII)
+# Without what opens something: backslashes, substitutions, brackets, braces.  Possessive, so that none is tried twice.
+_WORD = r"""(?:[\w./:=,@%+~?*^-]|\$[\w?$]|'[^']*+'|"(?:[^"\\`$]|\$[\w?$])*+")++"""
+_TOKEN = re.compile(
+    rf"(?P<blank>[ \t]++)|(?P<newline>\n)|(?P<join>&&|\|\||[;|])"
+    rf"|(?P<redirection>\d?(?:>&\d|(?:>>?|<)[ \t]*+{_WORD}(?![<>])))|(?P<word>{_WORD})",
+    re.ASCII,
+)
+_LONGEST_PLAIN = 4096  # characters that are looked at here: a millisecond, where a fork takes several
 _RESERVED = frozenset(
     {"if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac", "in"}
     | {"select", "function", "time", "coproc"}
@@ -31,7 +38,7 @@ async def check_syntax(command: str, call: Call, children: Children, surrounding
     trainers (ROLL) look for `/bin/bash: line 1: `.
     """
     if _is_plain(command):
-        return  # the fork is saved: most commands are a program and its arguments
+        return  # the fork is saved, which costs more than most commands do
     _flavor, program = find_flavor(surroundings.env["PATH"])
     request = ExecuteRequest(command=[program, "-n"], stdin=f"{command}\n", timeout=_TIMEOUT)
     checked = await execute(request, call, children, surroundings)
@@ -44,6 +51,17 @@ async def check_syntax(command: str, call: Call, children: Children, surrounding
 
 
 def _is_plain(command: str) -> bool:
-    """Whether it is one program with arguments that mean nothing to a parser."""
-    first = command.split(maxsplit=1)[:1]
-    return _PLAIN_WORDS.fullmatch(command) is not None and not _RESERVED.intersection(first)
+    """Whether it is programs with plain arguments, one after the other: what no parser can stumble over."""
+    at, begins, may_end = 0, True, True
+    while at < len(command) <= _LONGEST_PLAIN:
+        token = _TOKEN.match(command, at)
+        if token is None or (begins and (token.lastgroup == "join" or token["word"] in _RESERVED)):
+            return False
+        if token.lastgroup == "join":
+            begins, may_end = True, token["join"] == ";"
+        elif token.lastgroup == "newline" and not begins:
+            begins, may_end = True, True
+        elif token.lastgroup == "word":
+            begins = False
+        at = token.end()
+    return at == len(command) and (may_end or not begins)
