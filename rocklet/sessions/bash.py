@@ -213,6 +213,9 @@ class BashSession:
             end = await self._wait(shell, request, call)
         finally:
             self._interrupted = None
+        if self._is_closed:  # the command ends with the session, even if its mark is faster than the shell's end
+            await asyncio.wait((shell.ended,))
+            return await self._bury(shell, end, observer)
         if end is not None:
             return await self._end(shell, end, observer)
         if shell.finished.done():
@@ -250,7 +253,7 @@ class BashSession:
         output = shell.take_output()
         if end is not None and shell.was_aborted:
             output.drop_last(b"\n")  # that bash prints when SIGINT brings it back to its top level
-        if not is_settled:
+        if not is_settled and not self._is_closed:
             await shell.close(0.0)
             await self._replace_shell()
             observer.note_restart("its terminal was beyond use")

@@ -462,6 +462,16 @@ async def test_a_name_is_taken_once_unless_the_caller_wants_to_keep_it(bash: Cal
     assert kept.existed
 
 
+async def test_a_command_that_its_session_takes_with_it_says_so_even_if_its_shell_outlives_it(bash: Caller) -> None:
+    await bash.run("trap '' HUP")
+    running = asyncio.ensure_future(bash.run("sleep 100"))
+    while (await bash.call(GET_CLOCKS)).actions_in_flight < 1:
+        pass
+    await bash.call(CLOSE_SESSION, SessionRequest())
+    ended = await running
+    assert (ended.canceled, ended.failure_reason) == (True, "the session was closed")
+
+
 async def test_a_closed_session_is_gone_and_its_foreground_command_ended(bash: Caller) -> None:
     running = asyncio.ensure_future(bash.run("sleep 100"))
     queued = asyncio.ensure_future(bash.run("echo never"))
