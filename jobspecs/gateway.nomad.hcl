@@ -8,7 +8,7 @@
 #   consul_token  a token with the policy in acl-consul.hcl; left out where Consul has no ACLs
 
 variable "count" {
-  description = "Replicas."
+  description = "Replicas of each role."
   type        = number
   default     = 2
 }
@@ -19,10 +19,10 @@ variable "port" {
   default     = 8080
 }
 
-variable "role" {
-  description = "What the replicas serve: all, or write or read alone."
-  type        = string
-  default     = "all"
+variable "roles" {
+  description = "What the replicas serve: [\"all\"], or each path by replicas of its own, [\"write\", \"read\"]."
+  type        = list(string)
+  default     = ["all"]
 }
 
 variable "profile" {
@@ -107,108 +107,114 @@ job "rock-gateway" {
     attribute = node.unique.id
   }
 
-  group "gateway" {
-    count = var.count
+  dynamic "group" {
+    for_each = var.roles
+    labels   = [group.value]
 
-    # A replica that died is back at once, wherever its fault was.
-    restart {
-      attempts = 10
-      interval = "5m"
-      delay    = "1s"
-      mode     = "delay"
-    }
+    content {
+      count = var.count
 
-    network {
-      port "http" {
-        static = var.port
+      # A replica that died is back at once, wherever its fault was.
+      restart {
+        attempts = 10
+        interval = "5m"
+        delay    = "1s"
+        mode     = "delay"
       }
-    }
 
-    task "gateway" {
-      driver       = var.driver
-      kill_signal  = "SIGTERM"
-      kill_timeout = "15s"
-
-      # Callers learn from Consul that a replica is going before it goes.
-      shutdown_delay = "3s"
-
-      dynamic "config" {
-        for_each = var.driver == "docker" ? [var.image] : []
-        content {
-          image        = config.value
-          entrypoint   = ["rock-nomad"]
-          args         = ["gateway", "--config", "${NOMAD_SECRETS_DIR}/gateway.yaml"]
-          network_mode = "host"
+      network {
+        port "http" {
+          static = var.port
         }
       }
 
-      dynamic "config" {
-        for_each = var.driver == "raw_exec" ? [var.command] : []
-        content {
-          command = config.value
-          args    = ["gateway", "--config", "${NOMAD_SECRETS_DIR}/gateway.yaml"]
+      task "gateway" {
+        driver       = var.driver
+        kill_signal  = "SIGTERM"
+        kill_timeout = "15s"
+
+        # Callers learn from Consul that a replica is going before it goes.
+        shutdown_delay = "3s"
+
+        dynamic "config" {
+          for_each = var.driver == "docker" ? [var.image] : []
+          content {
+            image        = config.value
+            entrypoint   = ["rock-nomad"]
+            args         = ["gateway", "--config", "${NOMAD_SECRETS_DIR}/gateway.yaml"]
+            network_mode = "host"
+          }
         }
-      }
 
-      # The token that the gateway shows Nomad, as the file nomad_token; it is good for as long as the replica lives.
-      identity {
-        file = true
-      }
+        dynamic "config" {
+          for_each = var.driver == "raw_exec" ? [var.command] : []
+          content {
+            command = config.value
+            args    = ["gateway", "--config", "${NOMAD_SECRETS_DIR}/gateway.yaml"]
+          }
+        }
 
-      template {
-        destination = "${NOMAD_SECRETS_DIR}/gateway.yaml"
-        data        = <<-EOF
-          host: {{ env "NOMAD_IP_http" }}
-          port: {{ env "NOMAD_PORT_http" }}
-          role: ${var.role}
-          keys_file: keys.yaml
-          secret_file: secret
-          nomad:
-            url: ${var.nomad_url == "" ? "http://{{ env \"attr.unique.advertise.address\" }}" : var.nomad_url}
-            token_file: nomad_token
-          consul:
-            url: ${var.consul_url == "" ? "http://{{ env \"attr.unique.network.ip-address\" }}:8500" : var.consul_url}
-            token_file: consul_token
-          profile: ${var.profile}
-        EOF
-      }
+        # The token that the gateway shows Nomad, as the file nomad_token; it is good for as long as the replica lives.
+        identity {
+          file = true
+        }
 
-      template {
-        destination = "${NOMAD_SECRETS_DIR}/secret"
-        perms       = "600"
-        data        = "{{ with nomadVar \"nomad/jobs/rock-gateway\" }}{{ .secret }}{{ end }}"
-        splay       = "1m"
-      }
+        template {
+          destination = "${NOMAD_SECRETS_DIR}/gateway.yaml"
+          data        = <<-EOF
+            host: {{ env "NOMAD_IP_http" }}
+            port: {{ env "NOMAD_PORT_http" }}
+            role: ${group.value}
+            ${group.value == "all" || var.port == 0 ? "" : "elsewhere: http://${group.value == "read" ? "write" : "read"}.rock-gateway.service.consul:${var.port}"}
+            keys_file: keys.yaml
+            secret_file: secret
+            nomad:
+              url: ${var.nomad_url == "" ? "http://{{ env \"attr.unique.advertise.address\" }}" : var.nomad_url}
+              token_file: nomad_token
+            consul:
+              url: ${var.consul_url == "" ? "http://{{ env \"attr.unique.network.ip-address\" }}:8500" : var.consul_url}
+              token_file: consul_token
+            profile: ${var.profile}
+          EOF
+        }
 
-      template {
-        destination = "${NOMAD_SECRETS_DIR}/keys.yaml"
-        perms       = "600"
-        data        = "{{ with nomadVar \"nomad/jobs/rock-gateway\" }}{{ .keys }}{{ end }}"
-        change_mode = "noop"
-      }
+        template {
+          destination = "${NOMAD_SECRETS_DIR}/secret"
+          perms       = "600"
+          data        = "{{ with nomadVar \"nomad/jobs/rock-gateway\" }}{{ .secret }}{{ end }}"
+          splay       = "1m"
+        }
 
-      template {
-        destination = "${NOMAD_SECRETS_DIR}/consul_token"
-        perms       = "600"
-        data        = "{{ with nomadVar \"nomad/jobs/rock-gateway\" }}{{ with .consul_token }}{{ . }}{{ end }}{{ end }}"
-        change_mode = "noop"
-      }
+        template {
+          destination = "${NOMAD_SECRETS_DIR}/keys.yaml"
+          perms       = "600"
+          data        = "{{ with nomadVar \"nomad/jobs/rock-gateway\" }}{{ .keys }}{{ end }}"
+          change_mode = "noop"
+        }
 
-      resources {
-        cpu    = 500
-        memory = var.memory
-      }
+        template {
+          destination = "${NOMAD_SECRETS_DIR}/consul_token"
+          perms       = "600"
+          data        = "{{ with nomadVar \"nomad/jobs/rock-gateway\" }}{{ with .consul_token }}{{ . }}{{ end }}{{ end }}"
+          change_mode = "noop"
+        }
 
-      service {
-        name = "rock-gateway"
-        port = "http"
-        tags = [var.role]
+        resources {
+          cpu    = 500
+          memory = var.memory
+        }
 
-        check {
-          type     = "http"
-          path     = "/health"
-          interval = "5s"
-          timeout  = "2s"
+        service {
+          name = "rock-gateway"
+          port = "http"
+          tags = [group.value]
+
+          check {
+            type     = "http"
+            path     = "/health"
+            interval = "5s"
+            timeout  = "2s"
+          }
         }
       }
     }

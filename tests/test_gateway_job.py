@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from rock.wire.errors import RouteNotFound
 from rock.wire.messages import ExecuteRequest, State
 from rock.wire.operations import EXECUTE, GET_SANDBOX, LIST_SANDBOXES, STOP_SANDBOX
 from rock_nomad.loopback.settings import NodeSettings, Settings
@@ -44,6 +45,11 @@ class Deployment:
         """Where Consul says that healthy replicas are."""
         rows = self.cluster.consul("GET", "/v1/health/service/rock-gateway?passing").data
         return sorted(f"http://{row['Service']['Address']}:{row['Service']['Port']}" for row in rows)
+
+    def address_of(self, role: str) -> str:
+        """Where Consul says that a healthy replica of a role is."""
+        [row] = self.cluster.consul("GET", f"/v1/health/service/rock-gateway?passing&tag={role}").data
+        return f"http://{row['Service']['Address']}:{row['Service']['Port']}"
 
     def replicas(self) -> dict[str, str]:
         """The allocation of each replica by its address."""
@@ -153,6 +159,22 @@ async def test_a_replica_that_is_killed_takes_nothing_along(deployment: Deployme
         await asyncio.to_thread(deployment.wait_until_healthy, REPLICAS)
         assert len(await asyncio.to_thread(deployment.addresses)) == REPLICAS
         await second.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)
+
+
+async def test_each_path_may_have_replicas_of_its_own(deployment: Deployment, tmp_path: Path) -> None:
+    split = {"NOMAD_VAR_roles": '["write", "read"]', "NOMAD_VAR_count": "1"}
+    environment = {**_environment(deployment.cluster, tmp_path), **split}
+    await asyncio.to_thread(_type, "nomad job run jobspecs/gateway.nomad.hcl", environment)
+    await asyncio.to_thread(deployment.wait_until_healthy, 2)
+    async with aiohttp.ClientSession() as session:
+        writer = Gateway(await asyncio.to_thread(deployment.address_of, "write"), KEY, session)
+        reader = Gateway(await asyncio.to_thread(deployment.address_of, "read"), KEY, session)
+        created = await writer.create()
+        ran = await reader.call(EXECUTE, ExecuteRequest(command=["echo", "hi"]), sandbox_id=created.sandbox_id)
+        assert ran.stdout == "hi\n"
+        with pytest.raises(RouteNotFound, match="serves the read path alone"):
+            await reader.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)
+        await writer.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)
 
 
 def _is_gateway(pid: int) -> bool:
