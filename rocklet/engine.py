@@ -49,6 +49,7 @@ from rock.wire.messages import (
     Session,
     SessionList,
     SessionRequest,
+    Statistics,
     Unpacked,
     UnpackRequest,
     UploadRequest,
@@ -59,6 +60,7 @@ from rock.wire.operations import Operation
 from rock.wire.tunnels import ConsoleRequest
 from rocklet import files
 from rocklet.actions import Actions, Call, Limits
+from rocklet.cgroups import Cgroup
 from rocklet.clocks import SandboxClocks, read_clock
 from rocklet.config import Settings
 from rocklet.console import Console
@@ -69,6 +71,7 @@ from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession, ShellStart
 from rocklet.sessions.gem import GemSession
 from rocklet.sessions.syntax import check_syntax
+from rocklet.statistics import Usage
 from rocklet.surroundings import absolute, plan_surroundings
 
 __all__ = ["Engine"]
@@ -98,6 +101,7 @@ class Engine:
         self._settings = settings
         self._children = Children(adopt=adopt_orphans)
         self._ports = Ports(settings)
+        self._usage = Usage(Cgroup())
         self._tasks = tasks
         self._sessions: dict[str, BashSession] = {}
         surroundings = plan_surroundings(settings, user=None, cwd=None, env={})
@@ -175,6 +179,10 @@ class Engine:
         return self._clocks.describe(
             read_clock(), sandbox_id=self._settings.sandbox_id, sessions=len(self._sessions), pid=os.getpid()
         )
+
+    async def get_statistics(self, request: Empty, call: Call) -> Statistics:
+        """How much the sandbox uses."""
+        return await asyncio.to_thread(self._usage.read, self._settings.home)
 
     async def renew_idle(self, request: Empty, call: Call) -> Clocks:
         """Start the idle clock anew."""

@@ -6,15 +6,14 @@ import contextlib
 import os
 import re
 
+from rocklet.cgroups import Cgroup
+
 __all__ = ["KILLED", "OOM_REASON", "OomCounter"]
 
 OOM_REASON = "oom: the kernel killed it for want of memory; use less, or ask for more memory"
 KILLED = 128 + 9
 """The exit code of what SIGKILL ended: the kernel's, if its count has risen."""
 
-_CGROUPS = "/proc/self/cgroup"
-_V2 = "/sys/fs/cgroup{path}/memory.events"
-_V1 = "/sys/fs/cgroup/memory{path}/memory.oom_control"
 _COUNT = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 _SIZE = 4096  # bytes; the files have some hundred
 
@@ -45,13 +44,7 @@ class OomCounter:
 
 
 def _open_counter() -> int | None:
-    """The counter's file.  A container sees its own cgroup as the root, whatever `/proc/self/cgroup` says."""
-    with open(_CGROUPS, encoding="utf-8") as lines:
-        entries = [line.rstrip("\n").split(":", 2) for line in lines]
-    for _, controllers, path in entries:
-        if controllers in ("", "memory") or "memory" in controllers.split(","):
-            pattern = _V1 if controllers else _V2
-            for place in (path.rstrip("/"), ""):
-                with contextlib.suppress(OSError):
-                    return os.open(pattern.format(path=place), os.O_RDONLY | os.O_CLOEXEC)
+    for place in Cgroup().places("memory", v1="memory.oom_control", v2="memory.events"):
+        with contextlib.suppress(OSError):
+            return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     return None

@@ -65,6 +65,7 @@ async def test_the_end_is_quick_and_leaves_no_shell_whatever_runs(settings: Sett
         await caller.call(CREATE_SESSION, CreateSessionRequest(session="other"))
         begun = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - begun < 3
-    assert (await running).canceled
+    with pytest.raises(aiohttp.ServerDisconnectedError):  # so that whoever asked asks Nomad why
+        await running
     await http.close()
     assert not Path(f"/proc/{session.pid}").exists()

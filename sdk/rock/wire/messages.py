@@ -57,6 +57,7 @@ __all__ = [
     "SessionName",
     "SessionRequest",
     "State",
+    "Statistics",
     "Transition",
     "UnpackRequest",
     "Unpacked",
@@ -555,6 +556,18 @@ class Clocks(_Result, frozen=True, kw_only=True):
     actions_in_flight: int = 0
     sessions: int = 0
     pid: int
+
+
+class Statistics(_Result, frozen=True, kw_only=True):
+    """How much a sandbox uses of what it may use; where it has no cgroup of its own, of what its machine has."""
+
+    cpu_percent: float
+    """Of its CPUs together, since this was asked before, or since its start."""
+    memory_percent: float
+    disk_percent: float
+    """Of the file system that its home is on."""
+    network_bytes: int
+    """Received and sent."""
 
 
 class RenewLeaseRequest(_Request, frozen=True, kw_only=True):

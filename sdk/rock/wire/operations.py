@@ -172,6 +172,17 @@ GET_CLOCKS = Operation(
     idempotent=True,
     renews=False,
 )
+GET_STATISTICS = Operation(
+    name="get_statistics",
+    method="GET",
+    path="/v1/statistics",
+    request=m.Empty,
+    result=m.Statistics,
+    served_by="rocklet",
+    carries="query",
+    idempotent=True,
+    renews=False,
+)
 RENEW_IDLE = Operation(
     name="renew_idle",
     method="POST",

@@ -9,8 +9,12 @@ from rock.wire.sizes import format_size, parse_size
     ("size", "size_bytes"),
     [("8g", 8 * 2**30), ("512 MiB", 512 * 2**20), ("1.5G", 3 * 2**29), ("10", 10), ("2kb", 2048), ("3Ki", 3072)],
 )
-def test_sizes_count_in_1024s(size: str | int, size_bytes: int) -> None:
+def test_sizes_count_in_1024s(size: str, size_bytes: int) -> None:
     assert parse_size(size) == size_bytes
+
+
+def test_a_number_is_bytes() -> None:
+    assert parse_size(7) == 7
 
 
 @pytest.mark.parametrize("size", ["", "g", "8 gigs", "-1g", "1e3", "8g8", "٣g"])

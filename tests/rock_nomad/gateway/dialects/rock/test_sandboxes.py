@@ -97,6 +97,15 @@ async def test_the_older_start_answers_with_a_sandbox_that_runs(embedded_gateway
     assert alive["result"]["is_alive"] is True
 
 
+async def test_what_a_sandbox_uses_is_told(embedded_gateway: Gateway) -> None:
+    await embedded_gateway.create("statistics")
+    path = f"{PREFIX}/get_sandbox_statistics?sandbox_id=statistics"
+    used = (await _call(embedded_gateway, "GET", path))["result"]
+    assert set(used) == {"cpu", "mem", "disk", "disk_log_percent", "disk_dind_percent", "net"}
+    assert all(0 <= used[name] <= 100 for name in ("cpu", "mem", "disk"))
+    assert used["mem"] > 0
+
+
 async def test_an_older_start_that_fails_or_is_given_up_leaves_nothing(embedded_gateway: Gateway) -> None:
     await embedded_gateway.create("sync-fills", cpus=embedded_gateway.cpus * 0.9)
     large = {**SMALL, "cpus": embedded_gateway.cpus * 0.9}
@@ -197,6 +206,7 @@ async def test_a_registrys_password_is_taken_and_never_shown(embedded: Cluster) 
         ("GET", "/get_status", None, "sandbox_id"),
         ("GET", "/get_status?sandbox_id=unknown", None, "unknown"),
         ("GET", "/is_alive?sandbox_id=unknown", None, "unknown"),
+        ("GET", "/get_sandbox_statistics?sandbox_id=unknown", None, "Sandbox unknown not found"),
         ("GET", "/sandboxes?page=0", None, "page"),
         ("GET", "/sandboxes?colour=red", None, "colour"),
         ("POST", "/sandboxes/batch", {"sandbox_ids": ["a"] * 2001}, "sandbox_ids"),
