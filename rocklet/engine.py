@@ -49,13 +49,13 @@ from rock.wire.messages import (
     Session,
     SessionList,
     SessionRequest,
-    Statistics,
     Unpacked,
     UnpackRequest,
     UploadRequest,
     WaitProcessRequest,
     WriteFileRequest,
 )
+from rock.wire.monitoring import Statistics
 from rock.wire.operations import Operation
 from rock.wire.tunnels import ConsoleRequest
 from rocklet import files

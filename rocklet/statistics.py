@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from rock.wire.messages import Statistics
+from rock.wire.monitoring import Statistics
 from rocklet.cgroups import Cgroup
 
 __all__ = ["Usage"]

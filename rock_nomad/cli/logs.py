@@ -14,6 +14,7 @@ from rock._transport import Call, Route
 from rock.wire import messages as m
 from rock.wire import operations as op
 from rock.wire.errors import FileAccess, FileNotFound
+from rock.wire.monitoring import ReadLogRequest
 from rock_nomad.cli.options import SandboxArgument, connect
 from rock_nomad.cli.output import write_bytes
 
@@ -44,7 +45,7 @@ async def logs(
 
 
 async def _print_log(sandbox: str, *, follow: bool) -> None:
-    request = m.ReadLogRequest(follow=follow)
+    request = ReadLogRequest(follow=follow)
     async with connect().stream(op.READ_LOG, request, sandbox_id=sandbox) as pieces:
         async for piece in pieces:
             await _show(piece)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from rock.wire.errors import FileNotFound, RockException
-from rock.wire.messages import ReadLogRequest
+from rock.wire.monitoring import ReadLogRequest
 from rock_nomad.base_job import TASK
 from rock_nomad.gateway.calls import Call
 from rock_nomad.gateway.errors import why_not

@@ -9,6 +9,7 @@ from rock._config import GatewayAddress
 from rock._gateway import Gateway, new_request_id
 from rock.wire import messages as m
 from rock.wire.errors import GatewayUnreachable, IdInUse, OutcomeUnknown
+from rock.wire.monitoring import ReadLogRequest
 from rock.wire.operations import CREATE_SANDBOX, GET_SANDBOX, READ_LOG
 from tests.rock.servers import Seen, WireServer, refused_url, running, serve
 
@@ -71,7 +72,7 @@ async def test_a_stream_that_is_cut_says_so() -> None:
             return m.Empty()
 
         with pytest.raises(GatewayUnreachable, match="was lost"):
-            async with at(server).stream(READ_LOG, m.ReadLogRequest(follow=True), sandbox_id="s1"):
+            async with at(server).stream(READ_LOG, ReadLogRequest(follow=True), sandbox_id="s1"):
                 pass
 
 

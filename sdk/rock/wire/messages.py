@@ -43,7 +43,6 @@ __all__ = [
     "ProcessEnd",
     "ProcessId",
     "ReadFileRequest",
-    "ReadLogRequest",
     "RenderedJob",
     "RenewLeaseRequest",
     "RockletEndpoint",
@@ -57,7 +56,6 @@ __all__ = [
     "SessionName",
     "SessionRequest",
     "State",
-    "Statistics",
     "Transition",
     "UnpackRequest",
     "Unpacked",
@@ -241,15 +239,6 @@ class SandboxList(_Result, frozen=True, kw_only=True):
     next_cursor: str | None = None
     total: int | None = None
     """How many match, if that was asked."""
-
-
-class ReadLogRequest(_Request, frozen=True, kw_only=True):
-    """What a sandbox's rocklet has written, as the reply's body; Nomad keeps it for a while after the sandbox's end."""
-
-    stream: Literal["stdout", "stderr"] = "stderr"
-    """The rocklet's own log is on stderr."""
-    follow: bool = False
-    """Go on with what it writes from now on, until the sandbox ends."""
 
 
 class RenderedJob(_Result, frozen=True, kw_only=True):
@@ -556,18 +545,6 @@ class Clocks(_Result, frozen=True, kw_only=True):
     actions_in_flight: int = 0
     sessions: int = 0
     pid: int
-
-
-class Statistics(_Result, frozen=True, kw_only=True):
-    """How much a sandbox uses of what it may use; where it has no cgroup of its own, of what its machine has."""
-
-    cpu_percent: float
-    """Of its CPUs together, since this was asked before, or since its start."""
-    memory_percent: float
-    disk_percent: float
-    """Of the file system that its home is on."""
-    network_bytes: int
-    """Received and sent."""
 
 
 class RenewLeaseRequest(_Request, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from rock.wire import envs as e
 from rock.wire import messages as m
+from rock.wire import monitoring
 
 __all__ = ["OPERATIONS", "PREFIX", "REQUEST_ID_HEADER", "SHA256_HEADER", "Operation"]
 
@@ -114,7 +115,7 @@ READ_LOG = Operation(
     name="read_log",
     method="GET",
     path="/v1/sandboxes/{sandbox_id}/log",
-    request=m.ReadLogRequest,
+    request=monitoring.ReadLogRequest,
     result=m.Empty,
     served_by="gateway",
     carries="download",
@@ -177,7 +178,7 @@ GET_STATISTICS = Operation(
     method="GET",
     path="/v1/statistics",
     request=m.Empty,
-    result=m.Statistics,
+    result=monitoring.Statistics,
     served_by="rocklet",
     carries="query",
     idempotent=True,

@@ -10,7 +10,8 @@ import pytest
 
 from rock.wire.codec import encode_query
 from rock.wire.errors import ErrorBody, FileNotFound, NotReady, SandboxNotFound, from_body
-from rock.wire.messages import ReadLogRequest, SandboxStatus
+from rock.wire.messages import SandboxStatus
+from rock.wire.monitoring import ReadLogRequest
 from rock.wire.operations import DELETE_SANDBOX, GET_SANDBOX, READ_LOG, STOP_SANDBOX
 from tests.cluster import Cluster
 from tests.gateways import Gateway
