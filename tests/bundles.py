@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rock_nomad.bundle.build import ensure_bundle
+from rock_nomad.bundle.build import ensure_cached_bundle
 from rock_nomad.config import cache_folder
 
 __all__ = ["find_bundle", "need_bundle"]
@@ -19,7 +19,7 @@ def find_bundle() -> Path | None:
     """The bundle of this checkout, built if need be; None where none can be built."""
     if platform.libc_ver()[0] != "glibc":
         return None
-    return ensure_bundle(cache_folder() / "bundles")
+    return ensure_cached_bundle(cache_folder())
 
 
 def need_bundle() -> Path:

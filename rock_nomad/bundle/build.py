@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -21,7 +22,9 @@ from rock_nomad.bundle import BUNDLE_MOUNT, interpreter_command
 from rock_nomad.bundle.contents import find_contents, find_distributions, is_program
 from rock_nomad.folders import make_once
 
-__all__ = ["archive_bundle", "ensure_bundle", "make_current", "try_bundle"]
+__all__ = ["archive_bundle", "ensure_bundle", "ensure_cached_bundle", "make_current", "try_bundle"]
+
+_KEPT = 2 * 86_400  # seconds that a bundle stays in the cache unasked for; sandboxes on one machine live a day at most
 
 _TRIAL = "import uvloop, rocklet.server, rocklet.__main__; print(open('/proc/self/maps').read())"
 _MAPPED_PROGRAM = re.compile(r"^\S+ r-xp .* (/\S+)$", re.MULTILINE)
@@ -41,6 +44,16 @@ def ensure_bundle(folder: Path, on_progress: Callable[[str], None] = _silent) ->
     name = f"rocklet-{manifest['versions']['rock-nomad']}-{platform.machine()}-{manifest['sha256'][:12]}"
     bundle = folder.absolute() / name
     make_once(bundle, partial(_make, contents=contents, manifest=manifest, on_progress=on_progress))
+    return bundle
+
+
+def ensure_cached_bundle(cache: Path, on_progress: Callable[[str], None] = _silent) -> Path:
+    """As `ensure_bundle`, for clusters of this machine alone: in a cache, which those leave that nobody asks for."""
+    bundle = ensure_bundle(cache / "own-bundles", on_progress)
+    bundle.touch()
+    for other in bundle.parent.iterdir():
+        if other.is_dir() and other.stat().st_mtime < time.time() - _KEPT:
+            shutil.rmtree(other, ignore_errors=True)  # another may be at it, too
     return bundle
 
 

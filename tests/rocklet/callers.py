@@ -14,20 +14,18 @@ from rock.wire.messages import CommandOutput, Observation, RunRequest
 from rock.wire.operations import EXECUTE, RUN_IN_SESSION, Operation
 from rocklet.server import Listening
 
-__all__ = ["TOKEN", "Caller"]
+__all__ = ["TOKEN", "Caller", "RemoteCaller"]
 
 TOKEN = "a token of tests"
 _Req = TypeVar("_Req", bound=msgspec.Struct)
 _Res = TypeVar("_Res", bound=msgspec.Struct)
 
 
-class Caller:
+class RemoteCaller:
     """Calls operations by their table; errors are raised as the wire's."""
 
-    def __init__(self, http: aiohttp.ClientSession, listening: Listening) -> None:
+    def __init__(self, http: aiohttp.ClientSession) -> None:
         self.http = http
-        self.port = listening.port
-        self.engine = listening.engine
 
     async def call(
         self, operation: Operation[_Req, _Res], request: _Req | None = None, *, request_id: str | None = None
@@ -58,3 +56,12 @@ class Caller:
         request_id = options.pop("request_id", None)
         request = codec.decode(EXECUTE.request, msgspec.json.encode({"command": command, **options}))
         return await self.call(EXECUTE, request, request_id=request_id)
+
+
+class Caller(RemoteCaller):
+    """One that calls a rocklet in the test's own process."""
+
+    def __init__(self, http: aiohttp.ClientSession, listening: Listening) -> None:
+        super().__init__(http)
+        self.port = listening.port
+        self.engine = listening.engine

@@ -7,13 +7,14 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
 from rock.wire.errors import InternalServerRockError
 from rock_nomad.bundle import bundle_command, interpreter_command
-from rock_nomad.bundle.build import archive_bundle, ensure_bundle, make_current, try_bundle
+from rock_nomad.bundle.build import archive_bundle, ensure_bundle, ensure_cached_bundle, make_current, try_bundle
 from tests.bundles import need_bundle
 
 pytestmark = pytest.mark.slow
@@ -84,6 +85,16 @@ def test_current_is_the_last_one_built(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
         assert list(make_current(tmp_path / name).iterdir()) == [tmp_path / "current" / name]
+
+
+def test_a_cache_keeps_what_is_asked_for_and_lets_the_rest_go(tmp_path: Path) -> None:
+    own = tmp_path / "own-bundles"
+    for name, age_days in (("rocklet-old", 3), ("rocklet-recent", 1)):
+        (own / name / "lib").mkdir(parents=True)
+        os.utime(own / name, (time.time() - age_days * 86_400,) * 2)
+    (own / need_bundle().name).symlink_to(need_bundle())  # so that none has to be built
+    assert ensure_cached_bundle(tmp_path) == own / need_bundle().name
+    assert {path.name for path in own.iterdir() if path.is_dir()} == {"rocklet-recent", need_bundle().name}
 
 
 def test_one_that_lacks_a_library_is_refused(fresh: Path, tmp_path: Path) -> None:
