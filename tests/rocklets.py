@@ -12,7 +12,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 
-__all__ = ["TOKEN", "rocklet_environment", "start_rocklet"]
+__all__ = ["TOKEN", "read_port", "rocklet_environment", "start_rocklet"]
 
 TOKEN = "a token of tests"
 _START_TIMEOUT = 20.0  # seconds; it takes 0.3 on an idle machine
@@ -50,7 +50,7 @@ async def start_rocklet(*wrapper: str, **settings: object) -> AsyncIterator[tupl
     )
     try:
         async with asyncio.timeout(_START_TIMEOUT):
-            port = await _read_port(process)
+            port = await read_port(process)
         async with asyncio.TaskGroup() as tasks:
             drain = tasks.create_task(_drain(process), name="the rocklet's log")
             try:
@@ -62,7 +62,8 @@ async def start_rocklet(*wrapper: str, **settings: object) -> AsyncIterator[tupl
         await _stop(process)
 
 
-async def _read_port(process: Process) -> int:
+async def read_port(process: Process) -> int:
+    """The port of a rocklet, once it listens."""
     assert process.stderr is not None
     log = b""
     while line := await process.stderr.readline():

@@ -26,6 +26,8 @@ from rock.sdk.sandbox.client import Sandbox
 from rock.sdk.sandbox.config import SandboxConfig
 from rock.wire import messages as m
 from rock.wire import operations as op
+from rock_nomad.bundle.build import ensure_cached_bundle
+from rock_nomad.config import cache_folder
 from tests.bench.cases import Bench, Case
 from tests.bench.floors import BarePty, start_echo
 from tests.bench.measure import Sample, time_rounds
@@ -82,7 +84,13 @@ async def _bench() -> AsyncIterator[Bench]:
             endpoint = await gateway.call(op.RESOLVE_ROCKLET, m.Empty(), sandbox_id=str(sandbox.sandbox_id))
             pty = BarePty()
             bench = Bench(
-                http=http, gateway=gateway, sandbox=sandbox, endpoint=endpoint, echo_url=echo_url, pty=pty
+                http=http,
+                gateway=gateway,
+                sandbox=sandbox,
+                endpoint=endpoint,
+                echo_url=echo_url,
+                pty=pty,
+                bundle=await asyncio.to_thread(ensure_cached_bundle, cache_folder()),
             )
             try:
                 yield bench

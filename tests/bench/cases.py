@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,8 +21,10 @@ from rock.wire import messages as m
 from rock.wire import operations as op
 from rock.wire.operations import REQUEST_ID_HEADER, Operation
 from rock.wire.spec import SandboxSpec
+from rock_nomad.bundle import bundle_command
 from tests.bench.floors import BarePty
 from tests.bench.measure import Action
+from tests.rocklets import read_port, rocklet_environment
 
 __all__ = ["Bench", "Case"]
 
@@ -52,6 +55,7 @@ class Bench:
     endpoint: m.RockletEndpoint
     echo_url: str
     pty: BarePty
+    bundle: Path
 
     def cases(self) -> list[Case]:
         """Everything that is measured."""
@@ -108,6 +112,12 @@ class Bench:
                 ours={"gateway": self._start_and_stop},
                 calls=3,
             ),
+            Case(
+                title="a rocklet's first answer",
+                floors={"venv": lambda: self._start_rocklet(sys.executable, "-m", "rocklet")},
+                ours={"bundle": lambda: self._start_rocklet(*bundle_command(str(self.bundle)))},
+                calls=5,
+            ),
         ]
 
     def _echo(self, body: bytes, *, answer_bytes: int | None = None) -> Action:
@@ -140,6 +150,15 @@ class Bench:
     async def _start_and_stop(self) -> None:
         status = await self.gateway.call(op.CREATE_SANDBOX, m.CreateSandboxRequest(spec=_SPEC, hold=20))
         await self.gateway.call(op.STOP_SANDBOX, m.Empty(), sandbox_id=status.sandbox_id)
+
+    async def _start_rocklet(self, *command: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *command, "--host", "127.0.0.1", env=rocklet_environment(), stderr=asyncio.subprocess.PIPE
+        )
+        url = f"http://127.0.0.1:{await read_port(process)}{op.IS_ALIVE.path}"
+        await self._send("GET", url, b"", {})
+        process.kill()
+        await process.communicate()
 
 
 async def _spawn_true() -> None:
