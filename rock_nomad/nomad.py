@@ -109,6 +109,7 @@ class Nomad:
         self._validate = nomad.api.Validate(**endpoint)
         self._variable = nomad.api.Variable(**endpoint)
         self._polls = asyncio.Semaphore(LONG_POLLS)
+        self._glances = asyncio.Semaphore(READ_CONNECTIONS - LONG_POLLS - 1)
         self._logs = asyncio.Semaphore(LOG_STREAMS)
         self._reads: aiohttp.ClientSession | None = None
 
@@ -354,7 +355,9 @@ class Nomad:
 
     async def _fetch(self, path: str, params: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         if "wait" not in params:
-            return await self._fetch_now(path, params, self._config.timeout)
+            # Outside of the timeout: that a crowd has to queue here is no silence of Nomad's.
+            async with self._glances:
+                return await self._fetch_now(path, params, self._config.timeout)
         async with self._polls:
             # Nomad adds up to a sixteenth to a wait, so that not all waiters return at once.
             wait = float(params["wait"].removesuffix("ms")) / 1000
