@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from rock.wire.errors import BadRequestRockError, ClusterUnavailable
+from rock.wire.errors import ClusterUnavailable
+from rock_nomad.cli.device_plugin import install_launcher
 from rock_nomad.cli.output import Progress
 from rock_nomad.loopback.executables import find_executables
 from rock_nomad.loopback.settings import NodeSettings, Settings
@@ -91,14 +92,7 @@ async def run_real(folder: Path, nodes: int, simulate_gpus: str | None) -> Async
 
 def _with_gpus(settings: Settings, folder: Path, simulate_gpus: str) -> Settings:
     """The same cluster, with a device plugin on each node that makes GPUs up."""
-    try:
-        from rock_nomad.device_plugin.installation import NotInstallable, install
-    except ModuleNotFoundError as error:  # an extra, that the embedded cluster does without
-        raise BadRequestRockError(f"{error.name} is not installed: pip install 'rock-nomad[device-plugin]'") from error
-    try:
-        launcher = install(folder / "plugins")
-    except NotInstallable as error:
-        raise BadRequestRockError(str(error)) from error
+    launcher = install_launcher(folder / "plugins")
     told = {"simulate": simulate_gpus, "sick_file": str(folder / "sick.json")}
     nodes = tuple(NodeSettings(plugins={launcher.name: told}) for _ in settings.nodes)
     return msgspec.structs.replace(settings, nodes=nodes, plugin_dir=str(launcher.parent))

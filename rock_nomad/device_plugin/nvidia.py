@@ -8,6 +8,7 @@ operator takes it off the list, or the driver says that it needs no recovery (`r
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from rock_nomad.device_plugin.devices import Device, DeviceGroup, GroupStatistics, Hardware, Quantity
-from rock_nomad.device_plugin.nvml import Card, DriverMissing, Nvml
+from rock_nomad.device_plugin.nvml import Card, CardError, DriverMissing, Nvml
 from rock_nomad.device_plugin.sick_list import SickList
 
 __all__ = ["NvidiaHardware"]
@@ -74,18 +75,29 @@ class NvidiaHardware:
         ]
 
     def pause(self, seconds: float) -> None:
-        """Wait for an error of a card, and put the card on the list.  Raises DriverFailed."""
-        error = self._nvml.wait_error(seconds)
-        if error is None:
-            return
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        for id_ in [card.id for card in self._cards if error.is_of(card)] or [error.card_id]:
-            log.error("%s has had %s", id_, error.what)
-            self._sick_list.add(id_, f"{error.what} at {at}")
+        """Wait for an error of a card that is not on the list, and put it there.  Raises DriverFailed."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            error = self._nvml.wait_error(left)
+            if error is not None and self._admit(error):
+                return
 
     def statistics(self) -> list[GroupStatistics]:
         """Raises DriverMissing, DriverFailed."""
         return self._nvml.statistics()
+
+    def _admit(self, error: CardError) -> bool:
+        """Put those that an error is of on the list; whether any was not there.
+
+        The first error stays: a dying card has many, and each change of its description would register the node anew.
+        """
+        hit = [card.id for card in self._cards if error.is_of(card)] or [error.card_id]
+        known = self._sick_list.read()
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        for id_ in (each for each in hit if each not in known):
+            log.error("%s has had %s", id_, error.what)
+            self._sick_list.add(id_, f"{error.what} at {at}")
+        return not known.keys() >= set(hit)
 
     def _discharge(self, cards: Iterable[Card], sick: dict[str, str]) -> dict[str, str]:
         for card in cards:

@@ -113,12 +113,16 @@ class Nvml:
         if self._events is None:
             time.sleep(seconds)
             return None
+        deadline = time.monotonic() + seconds
         with self._opened():
-            try:
-                event = pynvml.nvmlEventSetWait(self._events, int(seconds * 1000))
-            except pynvml.NVMLError_Timeout:
-                return None
-            return _card_error(event)
+            while (left := deadline - time.monotonic()) > 0:
+                try:
+                    event = pynvml.nvmlEventSetWait(self._events, int(left * 1000))
+                except pynvml.NVMLError_Timeout:
+                    break
+                if (error := _card_error(event)) is not None:
+                    return error
+        return None
 
     def statistics(self) -> list[GroupStatistics]:
         """What can be measured of every card and instance.  Raises DriverMissing, DriverFailed."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,19 @@ def test_an_error_makes_a_card_sick_for_good(driver: Driver, tmp_path: Path) -> 
     assert _ailments(_hardware(tmp_path)) == ailments  # of another process of the plugin, too
     (tmp_path / "sick.json").unlink()  # the operator's word
     assert not _ailments(hardware)
+
+
+def test_the_first_error_stays(driver: Driver, tmp_path: Path) -> None:
+    """Each change of what ails a card would register the node anew, and a dying card has many errors."""
+    (tmp_path / "sick.json").write_text(json.dumps({_IDS[0]: "XID 48 at noon"}))
+    hardware = _hardware(tmp_path)
+    hardware.groups()
+    driver.report(0, data=79)
+    threading.Timer(0.1, driver.report, (1,)).start()
+    hardware.pause(30)
+    ailments = _ailments(hardware)
+    assert ailments.keys() == {_IDS[0], _IDS[1]}
+    assert ailments[_IDS[0]] == "XID 48 at noon"
 
 
 def test_recheck_gives_a_card_back_once_the_driver_wants_nothing_done(driver: Driver, tmp_path: Path) -> None:

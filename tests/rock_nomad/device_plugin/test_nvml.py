@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -119,7 +120,12 @@ def test_an_error_that_a_program_brings_about_is_none_of_the_card(driver: Driver
     nvml = Nvml()
     nvml.cards()
     driver.report(0, data=xid)
-    assert nvml.wait_error(30) is None
+    assert nvml.wait_error(0.1) is None
+    driver.report(0, data=xid)
+    threading.Timer(0.05, driver.report, (0,)).start()
+    error = nvml.wait_error(30)
+    assert error is not None
+    assert error.what == "XID 79"
 
 
 def test_without_an_error_the_wait_ends_by_itself(driver: Driver) -> None:
