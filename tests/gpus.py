@@ -14,6 +14,7 @@ from typing import Any
 from rock_nomad.device_plugin.installation import install
 from rock_nomad.device_plugin.plugin import NAME
 from rock_nomad.loopback.settings import NodeSettings, Settings
+from tests.bundles import find_bundle
 from tests.cluster import Cluster, run_cluster, run_real_cluster
 from tests.needs import Kind
 
@@ -68,7 +69,8 @@ def run_gpu_cluster(kind: Kind) -> Iterator[Gpus]:
                 yield gpus
         else:
             state_file = Path(folder) / "state"
-            with run_cluster("embedded", "--simulate-gpus", MODELS, "--gpu-state-file", str(state_file)) as cluster:
+            told = ("--simulate-gpus", MODELS, "--gpu-state-file", str(state_file))
+            with run_cluster("embedded", *told, bundle=find_bundle()) as cluster:
                 yield Gpus(cluster, state_file)
 
 
@@ -77,7 +79,9 @@ def run_plugin_cluster(folder: Path) -> Iterator[Gpus]:
     """A real cluster with the plugin that has been put into `plugins` in a folder."""
     state_file = folder / "state"
     config = {"simulate": MODELS, "state_file": str(state_file), "period": 0.1}
-    node = NodeSettings(plugins={NAME: config})
+    bundle = find_bundle()
+    volumes = {"rocklet": {"path": str(bundle), "read_only": True}} if bundle else {}
+    node = NodeSettings(client={"host_volume": volumes}, plugins={NAME: config})
     with run_real_cluster(Settings(nodes=(node,), plugin_dir=str(folder / "plugins"))) as cluster:
         gpus = Gpus(cluster, state_file)
         gpus.wait_devices(len)

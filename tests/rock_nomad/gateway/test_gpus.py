@@ -12,6 +12,8 @@ from rock.wire.errors import InvalidRequest, SandboxEnded
 from rock.wire.messages import CommandOutput, ExecuteRequest, GetSandboxRequest, SandboxStatus, State
 from rock.wire.operations import EXECUTE, GET_SANDBOX, STOP_SANDBOX
 from rock.wire.reasons import Reason
+from tests.bundles import need_bundle
+from tests.engine import Engine
 from tests.gateways import Gateway, start_gateway
 from tests.gpus import A10GS, H100S, Gpus
 
@@ -56,6 +58,20 @@ async def test_cards_are_given_once_and_a_fourth_sandbox_waits_for_the_first_tha
 async def test_a_sandbox_may_have_several_cards_of_one_model(gateway: Gateway) -> None:
     status = await gateway.create(gpus=2)
     assert await _devices(gateway, status) == set(status.device_ids) == set(H100S)
+
+
+async def test_a_container_is_told_its_cards_too(gateway: Gateway, engine: Engine) -> None:
+    need_bundle()
+    status = await gateway.create(gpus=1, gpu_type="A10G", isolation="runc", image=engine.busybox)
+    assert await _devices(gateway, status) == {*A10GS}
+
+
+async def test_a_container_without_gpus_is_told_to_see_none(gateway: Gateway, engine: Engine) -> None:
+    """Whatever its image says: images made for GPUs say that they want all."""
+    need_bundle()
+    status = await gateway.create(isolation="runc", image=engine.busybox)
+    request = ExecuteRequest(command="echo $NVIDIA_VISIBLE_DEVICES")
+    assert (await gateway.call(EXECUTE, request, sandbox_id=status.sandbox_id)).stdout.strip() == "void"
 
 
 async def test_a_sandbox_without_gpus_sees_none(gateway: Gateway) -> None:
