@@ -14,7 +14,7 @@ from rock_nomad.config import load_cluster_config, load_gateway_config
 from rock_nomad.doctor.checks import examine
 from rock_nomad.doctor.facts import Facts
 from rock_nomad.doctor.findings import Finding, Verdict, exit_code, some
-from rock_nomad.doctor.node_checks import isolations_by_node
+from rock_nomad.doctor.isolation_checks import isolations_by_node
 from rock_nomad.doctor.reading import read_facts
 from rock_nomad.doctor.rights import consul_policy, nomad_policy
 

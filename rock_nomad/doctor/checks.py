@@ -8,6 +8,7 @@ from rock_nomad import consul, nomad
 from rock_nomad.doctor import node_checks as nodes
 from rock_nomad.doctor.facts import Facts, FileFacts, Unread
 from rock_nomad.doctor.findings import Finding, ok, some, unasked, unfit, warning
+from rock_nomad.doctor.isolation_checks import check_docker, check_isolations
 from rock_nomad.records import EMBEDDED, Row, agent_version, integer, mapping, text
 
 __all__ = ["examine"]
@@ -229,8 +230,8 @@ _CHECKS: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     check_consul,
     check_consul_rights,
     nodes.check_nodes,
-    nodes.check_isolations,
-    nodes.check_docker,
+    check_isolations,
+    check_docker,
     nodes.check_gpus,
     nodes.check_cpu_units,
     nodes.check_consul_on_nodes,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from rock_nomad.config import ClusterProfile
 from rock_nomad.doctor.facts import Facts, NodeFacts, Unread
 from rock_nomad.doctor.findings import Finding, ok, some, unfit, warning
 from rock_nomad.gpus import GpuGroup, SickGpu, gpu_groups
-from rock_nomad.isolation import DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
-from rock_nomad.jobspec import STARTUP_SLACK, needs_volume
-from rock_nomad.records import Row, integer, mapping, text, texts
+from rock_nomad.jobspec import STARTUP_SLACK
+from rock_nomad.records import Row, integer, mapping, text
 
 __all__ = [
     "LEAST_CONSUL",
@@ -19,12 +17,9 @@ __all__ = [
     "check_clocks",
     "check_consul_on_nodes",
     "check_cpu_units",
-    "check_docker",
     "check_gpus",
-    "check_isolations",
     "check_node_agents",
     "check_nodes",
-    "isolations_by_node",
     "version_of",
 ]
 
@@ -35,8 +30,6 @@ LEAST_CONSUL = (1, 8)
 
 CLOCK_TOLERANCE = 3.0  # seconds; what is read is true to about one
 LEAST_GC_MAX_ALLOCS = 200
-
-_RUNTIMES = DOCKER_RUNTIMES_ATTRIBUTE.removeprefix("${attr.").removesuffix("}")
 
 
 def version_of(said: str) -> tuple[int, ...]:
@@ -79,96 +72,6 @@ def _old_nodes(nodes: Sequence[NodeFacts]) -> Iterator[Finding]:
     old = [f"{name} ({said})" for name, said in versions.items() if version_of(said) < LEAST_NOMAD]
     if old:
         yield unfit("nodes", f"too old to limit a sandbox's time: {some(old)}", "update to Nomad 2.0.3 or later")
-
-
-# -------------------------------------------------------------------------------------------------------- isolations
-
-
-def isolations_by_node(facts: Facts) -> Mapping[str, Mapping[str, str]]:
-    """For each isolation and each ready node what the node lacks for it; an empty text: nothing."""
-    return {
-        name: {node.name: _lack(node, kind, facts.profile) for node in facts.ready_nodes}
-        for name, kind in ISOLATIONS.items()
-    }
-
-
-def _lack(node: NodeFacts, kind: IsolationProfile, profile: ClusterProfile) -> str:
-    driver = node.drivers.get(kind.driver)
-    if driver is None:
-        return f"no healthy driver {kind.driver}"
-    if kind.runtime is not None and kind.runtime not in text(driver.get(_RUNTIMES)).split(","):
-        return f"no runtime {kind.runtime}"
-    if kind.driver == "docker" and (refused := _refused_by_docker(node, kind, profile)):
-        return refused
-    if needs_volume(kind, profile) and profile.rocklet_volume not in node.volumes:
-        return f"no host volume {profile.rocklet_volume}"
-    return ""
-
-
-def _refused_by_docker(node: NodeFacts, kind: IsolationProfile, profile: ClusterProfile) -> str:
-    """What the driver would refuse when the task starts: after Nomad has placed it, which knows nothing of that."""
-    config = node.docker_config
-    if config is None:
-        return ""
-    if kind.runtime not in texts(config.get("allow_runtimes")):
-        return f"no allow_runtimes for {kind.runtime}"
-    allowed = {cap.lower() for cap in texts(config.get("allow_caps"))}
-    denied = [cap for cap in profile.container.capabilities if allowed.isdisjoint({cap.lower(), "all"})]
-    return f"no allow_caps for {', '.join(denied)}" if denied else ""
-
-
-_REMEDIES: Mapping[str, str] = {
-    "driver": "enable it in the client's configuration (client.hcl), and see nomad node status -verbose",
-    "runtime": "install it, name it in the Docker engine's daemon.json and in allow_runtimes (client.hcl)",
-    "allow_runtimes": 'plugin "docker" { config { allow_runtimes = [...] } }; without it tasks fail as they start',
-    "allow_caps": 'plugin "docker" { config { allow_caps = [...] } }, or fewer capabilities in the profile',
-    "host": 'rock-nomad bundle build, then client { host_volume "rocklet" { ... } } (client.hcl)',
-}
-"""What to do about a lack, by its kind: the word before what is lacking."""
-
-
-def check_isolations(facts: Facts) -> Iterator[Finding]:
-    """That every isolation which the profile offers has nodes."""
-    if not facts.ready_nodes:
-        return
-    by_node = isolations_by_node(facts)
-    for isolation in dict.fromkeys((facts.profile.default_isolation, *facts.profile.isolations)):
-        lacks = by_node[isolation]
-        able, subject = [name for name, lack in lacks.items() if not lack], f"isolation {isolation}"
-        counts = Counter(lack for lack in lacks.values() if lack)
-        said = "; ".join(f"{count} with {lack}" for lack, count in counts.most_common())
-        if not counts:
-            yield ok(subject, f"{len(able)} of {len(lacks)} nodes")
-            continue
-        kinds = {lack.removeprefix("no ").removeprefix("healthy ").partition(" ")[0] for lack in counts}
-        remedy = "; ".join(_REMEDIES[kind] for kind in _REMEDIES if kind in kinds)
-        judge = warning if able else unfit
-        yield judge(subject, f"{len(able)} of {len(lacks)} nodes: {said}", remedy)
-
-
-def check_docker(facts: Facts) -> Iterator[Finding]:
-    """That a job cannot leave its container by what the driver allows, and that images stay."""
-    for attribute, what in (("volumes", "mount any path of the node"), ("privileged", "run privileged containers")):
-        open_ = [node.name for node in facts.ready_nodes if _is_on(node, f"driver.docker.{attribute}.enabled")]
-        if open_:
-            remedy = f'plugin "docker" {{ config {{ {_OFF[attribute]} }} }} (client.hcl): sandboxes need neither'
-            yield warning("docker", f"on {some(open_)} every job may {what}", remedy)
-    forgetful = [node.name for node in facts.ready_nodes if "docker" in node.drivers and _drops_images(node)]
-    if forgetful and any(ISOLATIONS[each].driver == "docker" for each in facts.profile.isolations):
-        said = f"{some(forgetful)} drop an image soon after its last sandbox, and the next one waits for it again"
-        yield warning("docker", said, 'plugin "docker" { config { gc { image = false } } } (client.hcl)')
-
-
-def _drops_images(node: NodeFacts) -> bool:
-    config = node.docker_config
-    return config is not None and mapping(config.get("gc")).get("image") is not False
-
-
-_OFF: Mapping[str, str] = {"volumes": "volumes { enabled = false }", "privileged": "allow_privileged = false"}
-
-
-def _is_on(node: NodeFacts, attribute: str) -> bool:
-    return text(node.drivers.get("docker", {}).get(attribute)) in ("true", "1")
 
 
 # ----------------------------------------------------------------------------------------------------------- devices

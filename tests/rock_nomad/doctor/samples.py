@@ -10,7 +10,7 @@ from rock_nomad.doctor.facts import Facts, NodeFacts, Rights
 from rock_nomad.doctor.findings import Finding
 from tests.rock_nomad.samples import recording
 
-__all__ = ["make_facts", "make_node", "said"]
+__all__ = ["change_node", "client_config", "docker_config", "docker_drivers", "make_facts", "make_node", "said"]
 
 
 def make_node(name: str = "vm", **row: Any) -> NodeFacts:  # noqa: ANN401 - Nomad's fields
@@ -21,6 +21,32 @@ def make_node(name: str = "vm", **row: Any) -> NodeFacts:  # noqa: ANN401 - Noma
         clock_offset=0.4,
         agent=recording("doctor-client")["config"],
     )
+
+
+def docker_drivers(**changed: object) -> dict[str, Any]:
+    """The recorded node's drivers, with what its Docker engine says changed."""
+    drivers: dict[str, Any] = copy.deepcopy(recording("doctor-node")["Drivers"])
+    drivers["docker"]["Attributes"].update(changed)
+    return drivers
+
+
+def change_node(node: NodeFacts, **facts: Any) -> NodeFacts:  # noqa: ANN401 - NodeFacts' fields
+    return NodeFacts(**{**{name: getattr(node, name) for name in node.__struct_fields__}, **facts})
+
+
+def client_config(**changed: object) -> dict[str, Any]:
+    """A client's configuration, with some of its `client` block changed."""
+    config: dict[str, Any] = copy.deepcopy(recording("doctor-client")["config"])
+    config["Client"].update(changed)
+    return config
+
+
+def docker_config(**changed: object) -> dict[str, Any]:
+    """A client's configuration, with some of what its Docker driver is told changed."""
+    config = client_config()
+    [plugin] = [each for each in config["Plugins"] if each["Name"] == "docker"]
+    plugin["Config"].update(changed)
+    return config
 
 
 def make_facts(*, profile: dict[str, Any] | None = None, **facts: Any) -> Facts:  # noqa: ANN401 - Facts' fields

@@ -6,46 +6,17 @@ from typing import Any
 import pytest
 
 from rock_nomad.doctor.checks import examine
-from rock_nomad.doctor.facts import Facts, NodeFacts, Unread
-from rock_nomad.doctor.node_checks import isolations_by_node, version_of
-from tests.rock_nomad.doctor.samples import make_facts, make_node, said
+from rock_nomad.doctor.facts import Facts, Unread
+from rock_nomad.doctor.node_checks import version_of
+from tests.rock_nomad.doctor.samples import change_node, client_config, make_facts, make_node, said
 from tests.rock_nomad.samples import recording
 
-
-def _drivers(**changed: object) -> dict[str, Any]:
-    """The recorded node's drivers, with what its Docker engine says changed."""
-    drivers: dict[str, Any] = copy.deepcopy(recording("doctor-node")["Drivers"])
-    drivers["docker"]["Attributes"].update(changed)
-    return drivers
-
-
-def _with(node: NodeFacts, **facts: Any) -> NodeFacts:  # noqa: ANN401 - NodeFacts' fields
-    return NodeFacts(**{**{name: getattr(node, name) for name in node.__struct_fields__}, **facts})
-
-
-def _client(**changed: object) -> dict[str, Any]:
-    config: dict[str, Any] = copy.deepcopy(recording("doctor-client")["config"])
-    config["Client"].update(changed)
-    return config
-
-
-def _docker(**changed: object) -> dict[str, Any]:
-    """A client's configuration, with some of what its Docker driver is told changed."""
-    config = _client()
-    [plugin] = [each for each in config["Plugins"] if each["Name"] == "docker"]
-    plugin["Config"].update(changed)
-    return config
-
-
-RUNTIMES = "driver.docker.runtimes"
-NO_DOCKER = {name: driver for name, driver in _drivers().items() if name != "docker"}
 SILENT = Unread(why="nobody answers")
 
 
 @pytest.mark.parametrize(
     ("facts", "verdict", "subject", "sentence"),
     [
-        (make_facts(nodes=[]), "unfit", "nodes", "0 of 0 in the pool 'default' take sandboxes"),
         (
             make_facts(nodes=[make_node("a", Status="down"), make_node("b", Drain=True)]),
             "unfit",
@@ -77,73 +48,25 @@ SILENT = Unread(why="nobody answers")
             "too old to limit a sandbox's time: b (2.0.2)",
         ),
         (
-            make_facts(nodes=[make_node(Drivers=NO_DOCKER)]),
-            "unfit",
-            "isolation runc",
-            "0 of 1 nodes: 1 with no healthy driver docker",
-        ),
-        (
-            make_facts(nodes=[make_node("a"), make_node("b", HostVolumes={}), make_node("c", HostVolumes={})]),
-            "warning",
-            "isolation runc",
-            "1 of 3 nodes: 2 with no host volume rocklet",
-        ),
-        (
-            make_facts(profile={"isolations": ("runc", "gvisor")}),
-            "unfit",
-            "isolation gvisor",
-            "0 of 1 nodes: 1 with no runtime runsc",
-        ),
-        (
-            make_facts(nodes=[make_node(Drivers=_drivers(**{"driver.docker.volumes.enabled": "true"}))]),
-            "warning",
-            "docker",
-            "on vm every job may mount any path of the node",
-        ),
-        (
-            make_facts(nodes=[make_node(Drivers=_drivers(**{"driver.docker.privileged.enabled": "true"}))]),
-            "warning",
-            "docker",
-            "on vm every job may run privileged containers",
-        ),
-        (
-            make_facts(nodes=[_with(make_node(), agent=_docker(allow_runtimes=["nvidia"]))]),
-            "unfit",
-            "isolation runc",
-            "0 of 1 nodes: 1 with no allow_runtimes for runc",
-        ),
-        (
-            make_facts(nodes=[_with(make_node(), agent=_docker(allow_caps=["CHOWN", "SETUID", "fowner"]))]),
-            "unfit",
-            "isolation runc",
-            "0 of 1 nodes: 1 with no allow_caps for dac_override, kill, setgid",
-        ),
-        (
-            make_facts(nodes=[_with(make_node(), agent=_docker(gc={"image": True}))]),
-            "warning",
-            "docker",
-            "vm drop an image soon after its last sandbox, and the next one waits for it again",
-        ),
-        (
             make_facts(nodes=[make_node(NodeResources=recording("nodes")[0]["NodeResources"])]),
             "warning",
             "cpu units",
             "1000 is not one vCPU on vm (5192 for 2 cores): `cpus` means something else there",
         ),
         (
-            make_facts(nodes=[_with(make_node("a"), attributes={}), make_node("b")]),
+            make_facts(nodes=[change_node(make_node("a"), attributes={}), make_node("b")]),
             "warning",
             "consul on nodes",
             "no sandbox can be found on a (none)",
         ),
         (
-            make_facts(nodes=[_with(make_node(), attributes={"consul.version": "1.7.9"})]),
+            make_facts(nodes=[change_node(make_node(), attributes={"consul.version": "1.7.9"})]),
             "unfit",
             "consul on nodes",
             "no sandbox can be found on vm (1.7.9)",
         ),
         (
-            make_facts(nodes=[_with(make_node("a"), clock_offset=-12.2), make_node("b")]),
+            make_facts(nodes=[change_node(make_node("a"), clock_offset=-12.2), make_node("b")]),
             "warning",
             "clocks",
             "they differ from this machine's: a by -12 s",
@@ -155,13 +78,13 @@ SILENT = Unread(why="nobody answers")
             "they differ from this machine's: the Nomad server by +90 s",
         ),
         (
-            make_facts(nodes=[_with(make_node(), agent=_client(GCMaxAllocs=50))]),
+            make_facts(nodes=[change_node(make_node(), agent=client_config(GCMaxAllocs=50))]),
             "warning",
             "node agents",
             "vm forget ended sandboxes, their logs too, above gc_max_allocs (50 unless set)",
         ),
         (
-            make_facts(nodes=[_with(make_node(), agent=SILENT)]),
+            make_facts(nodes=[change_node(make_node(), agent=SILENT)]),
             "warning",
             "node agents",
             "vm cannot be asked from here for gc_max_allocs",
@@ -177,35 +100,8 @@ def test_what_is_wrong_with_nodes_is_said_alone_and_with_a_remedy(
 
 
 def test_what_could_not_be_read_of_a_node_is_not_held_against_it() -> None:
-    node = _with(make_node(), attributes=SILENT, clock_offset=SILENT)
+    node = change_node(make_node(), attributes=SILENT, clock_offset=SILENT)
     assert said(examine(make_facts(nodes=[node]))) == []
-
-
-def test_a_client_without_a_word_on_docker_has_nomads_own_values() -> None:
-    node = _with(make_node(), agent={**_client(), "Plugins": None})
-    findings = said(examine(make_facts(nodes=[node])))
-    assert [(verdict, subject) for verdict, subject, _ in findings] == [("warning", "docker")]
-    assert node.docker_config is not None
-    assert node.docker_config["allow_runtimes"] == ["runc", "nvidia"]
-
-
-def test_images_are_of_no_concern_where_no_isolation_has_any() -> None:
-    node = _with(make_node(), agent=_docker(gc={"image": True}))
-    profile = {"isolations": ("raw_exec",), "default_isolation": "raw_exec"}
-    assert said(examine(make_facts(nodes=[node], profile=profile))) == []
-
-
-def test_a_node_that_has_a_runtime_has_its_isolation() -> None:
-    node = make_node(Drivers=_drivers(**{RUNTIMES: "io.containerd.runc.v2,runc,runsc"}))
-    table = isolations_by_node(make_facts(nodes=[node]))
-    assert {isolation for isolation, lacks in table.items() if not lacks["vm"]} == {
-        "runc",
-        "gvisor",
-        "exec",
-        "raw_exec",
-        "mock",
-    }
-    assert table["kata"] == {"vm": "no runtime kata"}
 
 
 def _gpus(*healthy: bool) -> dict[str, Any]:
