@@ -1,5 +1,5 @@
 # make run    everything, from a bare machine: set up, start the embedded cluster, run the examples, stop
-# make test   every check and every test that this machine can run
+# make test   every check and every test that this machine can run; with ROCK_TEST_TRUE_TIMES=1, commands of minutes too
 # make check  ruff, mypy, vermin and import-linter alone
 # make bench  the benchmarks, side by side with their floors
 # make dev    the embedded cluster and a gateway, until Ctrl-C

@@ -47,7 +47,7 @@ _KILL_GRACE = 1.0  # seconds from the kill of a command to that of its shell; a 
 _LOOK_AGAIN = 0.05  # seconds after which a Ctrl-C may have missed what is in the foreground now
 _RESYNC_TIMEOUT = 0.1  # seconds until a mark that an interrupt may have swallowed is sent again
 _RESYNC_TRIES = 10
-_RESYNC_INTERRUPTS = 2  # tries at which what is left in the foreground is asked before it is killed
+_RESYNC_INTERRUPTS = 5  # tries at which what is left in the foreground is asked before it is killed
 _UNQUOTE = ": \\''\"\\' >&0 2>&0"
 """A command that does nothing: outside of quotes and inside of either, the parser is outside of them behind it."""
 
