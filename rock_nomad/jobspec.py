@@ -15,7 +15,7 @@ import msgspec
 from rock.wire.errors import InvalidRequest
 from rock.wire.spec import Isolation, SandboxSpec
 from rock_nomad.base_job import load_base_job
-from rock_nomad.bundle import BUNDLE_MOUNT, bundle_command
+from rock_nomad.bundle import BUNDLE_ENVIRONMENT, BUNDLE_MOUNT, bundle_command
 from rock_nomad.config import ClusterProfile, ContainerProfile
 from rock_nomad.isolation import CONTAINER_PORT, DOCKER_RUNTIMES_ATTRIBUTE, ISOLATIONS, IsolationProfile
 from rock_nomad.names import job_id, service_name, variable_path
@@ -321,6 +321,8 @@ def _environment(spec: SandboxSpec, sandbox_id: str, token_sha256: str, isolatio
         "ROCKLET_ENV": _interpolated_by_nobody(spec.env),
         "ROCKLET_PORTS": json.dumps(spec.ports),
     }
+    if kind.brings_rocklet:
+        env.update(BUNDLE_ENVIRONMENT)
     if kind.maps_ports:
         env["ROCKLET_OWNS_NETWORK"] = "1"
     if spec.lease is not None:

@@ -11,10 +11,19 @@ the loader no more than one argument from a `#!` line.  The command is a list of
 
 from __future__ import annotations
 
-__all__ = ["BUNDLE_MOUNT", "bundle_command", "interpreter_command"]
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["BUNDLE_ENVIRONMENT", "BUNDLE_MOUNT", "bundle_command", "interpreter_command"]
 
 BUNDLE_MOUNT = "/opt/rocklet"
 """Where sandboxes find the bundle of a node."""
+
+BUNDLE_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
+    {"LD_PRELOAD": "", "LD_AUDIT": "", "OPENSSL_CONF": "/dev/null"}
+)
+"""The variables that it must be started with: against libraries that the image would have every program load, made for
+another C library, and against its OpenSSL's own configuration.  Commands inherit nothing of them."""
 
 
 def bundle_command(folder: str) -> tuple[str, ...]:

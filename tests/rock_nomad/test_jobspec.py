@@ -210,6 +210,11 @@ def test_in_a_container_the_rocklet_comes_by_volume_and_the_runtime_is_a_constra
     assert group["Networks"][0]["DynamicPorts"] == [{"Label": "rocklet", "To": 22555}]
 
 
+def test_what_an_image_has_every_program_load_does_not_reach_the_rocklet() -> None:
+    assert _task(render(SandboxSpec(isolation="runc")))["Env"]["LD_PRELOAD"] == ""
+    assert "LD_PRELOAD" not in _task(render(SandboxSpec(isolation="raw_exec")))["Env"]
+
+
 def test_where_nodes_have_no_bundle_it_is_fetched_by_its_checksum_and_no_volume_is_asked_for() -> None:
     archive = RockletArchive(url="https://a.internal/rocklet-1.tar.gz", sha256="0f" * 32)
     profile = PROFILE.model_copy(update={"rocklet_archive": archive})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
+import tarfile
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -42,14 +44,15 @@ def images(engine: Engine) -> Any:  # noqa: ANN401 - a cached function
 @contextlib.contextmanager
 def _container(engine: Engine, image: str, user: str, **limits: Any) -> Iterator[str]:  # noqa: ANN401 - Docker's
     """The id of a container that starts a rocklet."""
-    told = render(SandboxSpec(isolation="runc"))["TaskGroups"][0]["Tasks"][0]["Config"]
+    task = render(SandboxSpec(isolation="runc"))["TaskGroups"][0]["Tasks"][0]
+    told = task["Config"]
     confined = {name: told[name] for name in ("init", "pids_limit", "cap_drop", "cap_add", "security_opt")}
     client = engine.client
     container: str = client.create_container(
         image,
         command=["--host", "0.0.0.0", "--port", str(CONTAINER_PORT)],
         entrypoint=told["entrypoint"],
-        environment={**rocklet_environment(env={"GREETING": "hello"}, owns_network=1), "PATH": "/image/bin"},
+        environment={**task["Env"], **rocklet_environment(env={"GREETING": "hello"}), "PATH": "/image/bin"},
         user=user,
         ports=[CONTAINER_PORT],
         labels=engine.labels,
@@ -162,3 +165,30 @@ async def test_a_user_of_the_image_is_found_by_name(engine: Engine, images: Any)
     async with _enter(engine, images("debian-trixie")) as caller:
         await _open(caller, user="daemon")
         assert (await caller.run("id -un; echo $HOME")).output == "daemon\n/usr/sbin\n"
+
+
+@pytest.fixture
+def hostile_image(engine: Engine, images: Any) -> Iterator[str]:  # noqa: ANN401
+    """A newer Debian whose every program is to load a library of its own, and an OpenSSL provider that is not there."""
+    text = b"openssl_conf = a\n[a]\nproviders = b\n[b]\nc = d\n[d]\nmodule = /nowhere.so\nactivate = 1\n"
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            member = tarfile.TarInfo("usr/lib/ssl/openssl.cnf")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+        client = engine.client
+        container = client.create_container(images("debian-trixie"), ["true"], labels=engine.labels)["Id"]
+        client.put_archive(container, "/", file.getvalue())
+    preload = "ENV LD_PRELOAD=/lib/x86_64-linux-gnu/libcrypto.so.3 LANG=de_DE.ISO-8859-1"
+    image: str = client.commit(container, changes=[preload])["Id"]
+    client.remove_container(container)
+    yield image
+    client.remove_image(image, force=True)  # before the one that it was made of
+
+
+async def test_an_image_that_has_every_program_load_its_own_does_not_disturb_it(
+    engine: Engine, hostile_image: str
+) -> None:
+    async with _enter(engine, hostile_image) as caller:
+        await _open(caller)
+        assert (await caller.run("echo grüße; env | grep -c PRELOAD")).output == "grüße\n0\n"
