@@ -215,16 +215,16 @@ async def test_the_end_of_an_announced_process_is_told_when_it_comes(bash: Calle
     began = time.monotonic()
     request = WaitProcessRequest(pid=pid, hold=20, only_announced=True)
     assert (await bash.call(WAIT_PROCESS, request)).has_ended
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10  # and not when the hold is over
 
 
 @pytest.mark.slow
 async def test_a_process_that_nobody_announced_is_not_waited_for_unless_that_is_wanted(bash: Caller) -> None:
-    pid = int((await bash.run("sleep 1 & echo \\<$!\\>")).output.partition("<")[2].partition(">")[0])
+    pid = int((await bash.run("sleep 4 & echo \\<$!\\>")).output.partition("<")[2].partition(">")[0])
     began = time.monotonic()
     told = await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20, only_announced=True))
     assert told == ProcessEnd(has_ended=False)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert (await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20))).has_ended
 
 
@@ -244,4 +244,4 @@ async def test_a_wait_lasts_no_longer_than_a_part_of_a_short_idle_timeout(bash: 
     began = time.monotonic()
     request = WaitProcessRequest(pid=await announced(bash, "sleep 60"), hold=60)
     assert await bash.call(WAIT_PROCESS, request) == RUNNING
-    assert 2.4 < time.monotonic() - began < 5
+    assert 2.4 < time.monotonic() - began < 20

@@ -45,6 +45,7 @@ def test_bash_is_preferred_and_a_path_without_shells_is_an_error() -> None:
         find_flavor("/nonono")
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=80), st.integers(0, 255))
 def test_whatever_the_text_it_stays_one_word_of_its_line(command: str, status: int) -> None:
     framed = frame_command(find_flavor(_PATH)[0], f": {command!r}\n{command}", "0" * 32, status).decode()
@@ -77,6 +78,7 @@ async def test_a_command_that_is_aborted_still_tells_its_status(shell: Shell) ->
     assert not shell.was_aborted
 
 
+@pytest.mark.slow
 async def test_stopping_ends_a_command_fifty_times_in_a_row_and_the_next_one_answers(shell: Shell) -> None:
     await run(shell, "")
     for n in range(50):
@@ -89,6 +91,7 @@ async def test_stopping_ends_a_command_fifty_times_in_a_row_and_the_next_one_ans
         assert await run(shell, f"echo {n}") == (f"{n}\n", 0)
 
 
+@pytest.mark.slow
 async def test_of_a_command_that_is_stopped_while_it_is_read_no_part_runs(shell: Shell, tmp_path: Path) -> None:
     await run(shell, "x=1")
     part = f"touch {tmp_path}/ran"
