@@ -37,6 +37,12 @@ plugin "docker" {
       image = false
     }
 
+    # Who may pull private images from here, for every sandbox: a credential helper, docker-credential-<name> on PATH.
+    # Prefer it to passwords in requests; whoever may start sandboxes can then use those images.
+    # auth {
+    #   helper = "ecr-login"
+    # }
+
     # With these a job could leave its container.
     allow_privileged = false
     volumes {

@@ -30,6 +30,7 @@ __all__ = [
     "Role",
     "bare_environment",
     "cache_folder",
+    "docker_socket",
     "environment_with",
     "find_executable",
     "load_api_keys",
@@ -193,6 +194,11 @@ class _ApiKeys(_Model):
 def cache_folder() -> Path:
     """Where this user keeps what can be made again: $XDG_CACHE_HOME/rock-nomad, or ~/.cache/rock-nomad."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "rock-nomad"
+
+
+def docker_socket() -> Path:
+    """Where this machine's Docker engine listens, if there is one."""
+    return Path((os.environ.get("DOCKER_HOST") or "/var/run/docker.sock").removeprefix("unix://"))
 
 
 def find_executable(name: str) -> str | None:

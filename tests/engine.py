@@ -44,9 +44,9 @@ _START_TIMEOUT = 30.0  # seconds
 _LOOK_INTERVAL = 0.05
 _PRUNED = re.compile(r"/(test|tests|idlelib|tkinter|turtledemo|ensurepip|site-packages|config-[^/]*|__pycache__)(/|$)")
 _TOOLS = (
-    *("bash", "cat", "cp", "cut", "date", "dd", "env", "false", "find", "grep", "head", "id", "kill", "ls", "mkdir"),
-    *("mv", "nohup", "ps", "pwd", "rm", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "tail", "tar", "test"),
-    *("touch", "tr", "true", "uname", "wc", "which", "whoami"),
+    *("bash", "cat", "cp", "cut", "date", "dd", "echo", "env", "false", "find", "grep", "head", "id", "kill", "ls"),
+    *("mkdir", "mv", "nohup", "ps", "pwd", "rm", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "tail", "tar"),
+    *("test", "touch", "tr", "true", "uname", "wc", "which", "whoami"),
 )
 
 
@@ -102,6 +102,21 @@ class Engine:
         )
         assert '"error"' not in said, said
         return f"{_LABEL}/{name}:{self.run}"
+
+    @contextlib.contextmanager
+    def aliased(self, image: str, name: str) -> Iterator[None]:
+        """Have an image answer to a name that users write, unless the engine has one of that name."""
+        repository, _, tag = name.partition(":")
+        try:
+            self.client.inspect_image(name)
+        except ImageNotFound:
+            self.client.tag(image, repository, tag)
+            try:
+                yield
+            finally:
+                self.client.remove_image(name)  # the name alone: the image has another
+        else:
+            yield
 
     def containers(self, label: str) -> list[str]:
         """The ids of the containers, dead ones too, with a label (`name` or `name=value`)."""

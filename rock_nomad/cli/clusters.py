@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import shlex
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,12 +26,19 @@ from rock_nomad.cli.options import request_files
 from rock_nomad.cli.output import Progress, out, say
 from rock_nomad.cli.ports import is_free, listener_of
 from rock_nomad.cli.submission import submit_all
-from rock_nomad.config import GatewayConfig, cache_folder, load_gateway_config
+from rock_nomad.config import GatewayConfig, cache_folder, docker_socket, load_gateway_config
 from rock_nomad.gem_setup import find_gem_python, set_up_gem
+from rock_nomad.isolation import ISOLATIONS
 
 __all__ = ["COMMANDS"]
 
 _HOST = "127.0.0.1"
+_KINDS = {
+    "raw_exec": "processes of this machine, without isolation",
+    "exec": "processes of this machine in a root of their own",
+    "mock": "made up",
+}
+"""What sandboxes are, for people, where they are no containers."""
 
 _Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
 _Keys = Annotated[Path | None, typer.Option("--keys", help="YAML file of API keys.")]
@@ -45,6 +53,9 @@ async def dev(
     ] = None,
     real: Annotated[bool, typer.Option("--real", help="On this machine's nomad and consul, started for it.")] = False,
     nodes: Annotated[int, typer.Option(min=1, max=8, help="How many, with --real.")] = 1,
+    isolation: Annotated[
+        str, typer.Option(help="For sandboxes that name none; runc, gvisor and kata need a Docker engine.")
+    ] = "raw_exec",
     env_file: Annotated[Path | None, typer.Option(help="Also write address and key as export lines.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Let callers on this machine in without a key.")] = False,
     submit: Annotated[
@@ -59,11 +70,14 @@ async def dev(
     if nodes > 1 and not real:
         raise BadRequestRockError("the embedded cluster has one node; add --real to --nodes")
     requests = request_files(submit) if submit else []
+    bundle = await _bundle_for(isolation)
     with tempfile.TemporaryDirectory(prefix="rock-nomad-") as made:
         folder = Path(made)
         async with (
-            run_real(folder, nodes, simulate_gpus) if real else run_embedded(folder, simulate_gpus) as cluster,
-            serve_gateway(_dev_config(folder, cluster, port=port, open_=open_)) as url,
+            (
+                run_real(folder, nodes, simulate_gpus, bundle) if real else run_embedded(folder, simulate_gpus, bundle)
+            ) as cluster,
+            serve_gateway(_dev_config(folder, cluster, port=port, open_=open_, isolation=isolation)) as url,
         ):
             key = (folder / "key").read_text()
             if requests:
@@ -73,7 +87,7 @@ async def dev(
             with _announced(url, key, env_file, cluster.variables):
                 say(f"rock-nomad {url} on {cluster.title}")
                 say(f"SDK and CLI find it through {credentials_path()}")
-                say("sandboxes are processes of this machine (raw_exec), without isolation; Ctrl-C stops everything")
+                say(f"sandboxes are {_KINDS.get(isolation, 'containers')} ({isolation}); Ctrl-C stops everything")
                 await stopped.wait()
                 say("stopping every sandbox")
     return 0
@@ -124,7 +138,37 @@ def _check_port(port: int) -> None:
         raise BadRequestRockError(f"port {port} is taken by {owner}; stop it, or choose another with --port")
 
 
-def _dev_config(folder: Path, cluster: LocalCluster, *, port: int, open_: bool) -> GatewayConfig:
+async def _bundle_for(isolation: str) -> Path | None:
+    """The bundle that sandboxes of an isolation start from, made if need be; None if they need none.
+
+    Raises BadRequestRockError: there is no such isolation, or no Docker engine for it.
+    """
+    kind = ISOLATIONS.get(isolation)
+    if kind is None:
+        raise BadRequestRockError(f"isolation is {isolation!r}; it must be one of {', '.join(ISOLATIONS)}")
+    if not kind.brings_rocklet:
+        return None
+    if kind.driver == "docker" and not _answers(docker_socket()):
+        raise BadRequestRockError(f"{isolation} needs a Docker engine, and none answers at {docker_socket()}")
+    from rock_nomad.bundle.build import ensure_bundle  # likewise
+
+    with Progress() as progress:
+        progress.show("making the bundle that containers start from (some ten seconds, once)")
+        return await asyncio.to_thread(ensure_bundle, cache_folder() / "bundles", progress.update)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _dev_config(
+    folder: Path, cluster: LocalCluster, *, port: int, open_: bool, isolation: str
+) -> GatewayConfig:
     key = secrets.token_urlsafe(24)
     for name, text in (("key", key), ("secret", secrets.token_urlsafe(48))):
         (folder / name).touch(mode=0o600)
@@ -142,8 +186,8 @@ def _dev_config(folder: Path, cluster: LocalCluster, *, port: int, open_: bool) 
         "secret_file": "secret",
         "profile": {
             "name": "dev",
-            "default_isolation": "raw_exec",
-            "isolations": ["raw_exec", "mock"],
+            "default_isolation": isolation,
+            "isolations": list(dict.fromkeys([isolation, "raw_exec", "mock"])),
             "env": {"ROCKLET_GEM_PYTHON": str(gem_python)} if gem_python else {},
         },
     }

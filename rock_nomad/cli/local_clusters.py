@@ -40,8 +40,10 @@ class LocalCluster:
 
 
 @contextlib.asynccontextmanager
-async def run_embedded(folder: Path, simulate_gpus: str | None) -> AsyncIterator[LocalCluster]:
-    """The embedded cluster; what it needs is put into a folder of ours.
+async def run_embedded(
+    folder: Path, simulate_gpus: str | None, bundle: Path | None = None
+) -> AsyncIterator[LocalCluster]:
+    """The embedded cluster; what it needs is put into a folder of ours, a bundle is its host volume.
 
     Raises ClusterUnavailable: it does not start.
     """
@@ -50,6 +52,8 @@ async def run_embedded(folder: Path, simulate_gpus: str | None) -> AsyncIterator
     arguments += ["--token-file", token_file, "--data-dir", str(folder / "cluster")]
     if simulate_gpus:
         arguments += ["--simulate-gpus", simulate_gpus]
+    if bundle:
+        arguments += ["--host-volume", f"rocklet={bundle}"]
     async with _child("rock_nomad.embedded", *arguments) as place:
         yield LocalCluster(
             title=f"the embedded cluster, node {place['node']}",
@@ -59,14 +63,17 @@ async def run_embedded(folder: Path, simulate_gpus: str | None) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def run_real(folder: Path, nodes: int, simulate_gpus: str | None) -> AsyncIterator[LocalCluster]:
+async def run_real(
+    folder: Path, nodes: int, simulate_gpus: str | None, bundle: Path | None = None
+) -> AsyncIterator[LocalCluster]:
     """Real servers, by the executables of this machine; what the gateway needs is put into a folder of ours.
 
     Raises BadRequestRockError: this machine cannot run them.  ClusterUnavailable: they do not start.
     """
     executables = await asyncio.to_thread(find_executables)
     versions = ", ".join(f"{name} {executable.version}" for name, executable in executables.items())
-    settings = Settings(nodes=(NodeSettings(),) * nodes)
+    volumes = {"host_volume": {"rocklet": {"path": str(bundle), "read_only": True}}} if bundle else {}
+    settings = Settings(nodes=(NodeSettings(client=volumes),) * nodes)
     if simulate_gpus:
         settings = _with_gpus(settings, folder, simulate_gpus)
     async with contextlib.AsyncExitStack() as stack:
@@ -94,7 +101,7 @@ def _with_gpus(settings: Settings, folder: Path, simulate_gpus: str) -> Settings
     """The same cluster, with a device plugin on each node that makes GPUs up."""
     launcher = install_launcher(folder / "plugins")
     told = {"simulate": simulate_gpus, "sick_file": str(folder / "sick.json")}
-    nodes = tuple(NodeSettings(plugins={launcher.name: told}) for _ in settings.nodes)
+    nodes = tuple(msgspec.structs.replace(node, plugins={launcher.name: told}) for node in settings.nodes)
     return msgspec.structs.replace(settings, nodes=nodes, plugin_dir=str(launcher.parent))
 
 

@@ -1,7 +1,8 @@
 """`python -m tests.bench [CASE...]`: every case, or those whose titles hold one of the words.  Prints ratios.
 
 `wakeups` is one more: how soon after its end a background command's caller goes on.  `memory`, alone, is another: what
-a gateway holds, idle and with 200 sandboxes; it takes minutes.
+a gateway holds, idle and with 200 sandboxes; it takes minutes.  So is `containers`: how soon a sandbox in a container
+answers, on each kind of cluster, against `docker run`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rock.wire import operations as op
 from rock_nomad.bundle.build import ensure_cached_bundle
 from rock_nomad.config import cache_folder
 from tests.bench.cases import Bench, Case
+from tests.bench.containers import AT_ONCE, measure_containers
 from tests.bench.floors import BarePty, start_echo
 from tests.bench.measure import Sample, time_rounds
 from tests.bench.memory import SANDBOXES, measure_memory
@@ -36,12 +38,20 @@ from tests.bench.wakeups import COUNT, measure_wakeups
 
 _WAKEUPS = "wakeups"
 _MEMORY = "memory"
+_CONTAINERS = "containers"
 
 
 async def _main(words: list[str]) -> None:
     if words == [_MEMORY]:
         idle, full = (size / 2**20 for size in await measure_memory())
         print(f"a gateway's memory: idle {idle:.0f} MiB, with {SANDBOXES} sandboxes {full:.0f} MiB")
+        return
+    if words == [_CONTAINERS]:
+        medians = await measure_containers()
+        floor, crowded = medians["docker run"]
+        for name, (alone, crowd) in medians.items():
+            ratios = f"{alone / floor:.2f} and {crowd / crowded:.2f} times docker run"
+            print(f"{name}: answers after {alone:.2f} s, {AT_ONCE} at once after {crowd:.2f} s; {ratios}")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("what", "floor ms", "way", "ms", "p99", "ratio", "spread"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.cluster import Cluster
 from tests.engine import PASSWORD, USERNAME, Engine
 from tests.engine import Registry as ImageRegistry
 from tests.gateways import Gateway, start_gateway
+from tests.rl_rock import run_sample
 
 pytestmark = pytest.mark.slow
 
@@ -155,6 +158,15 @@ async def test_memory_beyond_its_own_ends_the_command_and_not_the_sandbox(gatewa
     )
     assert ran.exit_code != 0
     assert (await _settled(gateway, created.sandbox_id)).state is State.RUNNING
+
+
+@pytest.mark.parametrize("python", [Path(sys.executable), None], ids=["ours", "published"])
+async def test_rocks_sample_runs_in_a_container(
+    gateway: Gateway, engine: Engine, tmp_path: Path, python: Path | None
+) -> None:
+    with engine.aliased(engine.python, "python:3.11"):
+        status, said = await run_sample("readme_sandbox.py", gateway, folder=tmp_path, python=python)
+    assert (status, "output: Hello ROCK" in said) == (0, True), said
 
 
 async def test_thirty_at_once_are_running_or_typed_and_none_is_lost_or_doubled(

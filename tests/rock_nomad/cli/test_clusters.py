@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.bundles import need_bundle
 from tests.clis import ROOT, clean_environment, rock_nomad, start_dev
 from tests.cluster import missing_parts, run_cluster
+from tests.engine import Engine
 from tests.gems import need_gem
 from tests.processes import command_of, pids_naming
 
@@ -72,9 +74,40 @@ def test_dev_on_real_servers_says_which_and_lets_their_own_programs_in(tmp_path:
     assert dev.process.returncode == 0
 
 
+@pytest.mark.parametrize("options", DEVS)
+def test_the_examples_run_in_containers_and_leave_none(
+    tmp_path: Path, engine: Engine, options: tuple[str, ...]
+) -> None:
+    need_bundle()
+    with engine.aliased(engine.python, "python:3.11"):
+        for example in ("hello.yaml", "python-project.yaml"):
+            submitted = ["--submit", f"jobspecs/examples/{example}"]
+            dev = ["dev", "--port", "0", "--isolation", "runc", *options, *submitted]
+            ran = rock_nomad(*dev, environment=clean_environment(tmp_path), timeout=240)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "Ran 2 tests" in ran.stdout
+        assert engine.containers(f"rock-nomad-tests={engine.run}") == []
+
+
+@pytest.mark.parametrize("options", DEVS)
+def test_kill_9_of_dev_leaves_no_container(tmp_path: Path, engine: Engine, options: tuple[str, ...]) -> None:
+    need_bundle()
+    ours = f"rock-nomad-tests={engine.run}"
+    with start_dev(tmp_path, "--isolation", "runc", *options) as dev:
+        small = ("--image", engine.busybox, "--memory", "128m", "--cpus", "0.02", "--disk", "32m")
+        ran = dev.rock_nomad("submit", *small, timeout=240)
+        assert ran.returncode == 0, ran.stderr
+        (container,) = engine.containers(ours)
+        dev.process.kill()
+        engine.client.wait(container, timeout=120, condition="removed")
+        assert engine.containers(ours) == []
+
+
 @pytest.mark.parametrize(
     ("options", "variables", "fault"),
     [
+        (("--isolation", "chroot"), {}, "isolation is 'chroot'; it must be one of runc, gvisor"),
+        (("--isolation", "runc"), {"DOCKER_HOST": "unix:///no.sock"}, "runc needs a Docker engine"),
         (("--nodes", "2"), {}, "the embedded cluster has one node; add --real to --nodes"),
         (("--real",), {"NOMAD_BIN": "/no/such/nomad"}, "/no/such/nomad cannot be run"),
         (("--real",), {"PATH": "/nowhere"}, "no nomad on PATH; install 2.0.3 or later, or name it by NOMAD_BIN"),
