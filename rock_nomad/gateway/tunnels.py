@@ -16,7 +16,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from rock.wire.errors import SandboxUnreachable, unanswered
+from rock.wire.codec import decode
+from rock.wire.errors import ErrorBody, SandboxUnreachable, from_body, unanswered
 from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER
 from rock.wire.tunnels import PORT_HEADER, TOKEN_HEADER, refusal_from_headers
@@ -127,6 +128,8 @@ class Tunnels:
                 allow_redirects=False,
             ) as reply:
                 _check_origin(reply.status, reply.headers, endpoint)
+                if reply.status >= 400 and PORT_HEADER not in reply.headers and request.method != "HEAD":
+                    raise from_body(decode(ErrorBody, await reply.read()), reply.status)
                 moved, port = reply.headers.get("Location"), reply.headers.get(PORT_HEADER, "")
                 ours = {"Location": relocate(moved, target.root, port)} if moved is not None else {}
                 return await pass_down(request, reply, ours)

@@ -105,6 +105,9 @@ class _RockPorts:
             return await self._tunnels.relay(request, target)
         except Forbidden:
             return await _refuse(request, f"Port {port} is not allowed for port forwarding")
+        except PortClosed as error:
+            # ROCK says HTTP 200 to this, which whoever waits for the server would take for its answer.
+            return web.json_response({"detail": error.message}, status=error.status)
 
     async def _join(self, request: web.Request, target: Target, port: int) -> web.StreamResponse:
         offered = offered_protocols(request)

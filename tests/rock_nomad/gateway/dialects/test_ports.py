@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import io
+import os
 import socket
 
 import pytest
@@ -75,6 +79,55 @@ async def test_http_passes_by_every_way_to_name_a_port(served: tuple[Gateway, st
         assert (reply.status, (await reply.json())["path"]) == (200, "/show")
     async with gateway.session.get(f"{proxy}/port/22/", headers=HEADERS) as reply:
         assert (reply.status, await reply.json()) == (400, {"detail": "Port 22 is below minimum allowed port 1024"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("root", ROOTS)
+async def test_streams_pass_both_ways_as_they_come(served: tuple[Gateway, str, int], root: str) -> None:
+    gateway, sandbox_id, port = served
+    proxy = f"{gateway.url}{root}/sandboxes/{sandbox_id}/proxy/port/{port}"
+    async with gateway.session.get(f"{proxy}/events", headers=HEADERS) as reply:
+        for number in range(3):
+            assert await asyncio.wait_for(reply.content.readline(), 5) == f"data: {number}\n".encode()
+            assert await reply.content.readline() == b"\n"
+            async with gateway.session.get(f"{proxy}/next", headers=HEADERS):
+                pass
+    data = os.urandom(3 * 2**20)
+    async with gateway.session.post(f"{proxy}/digest", data=io.BytesIO(data), headers=HEADERS, chunked=True) as reply:
+        assert await reply.json() == {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    size, found = 20 * 10**6, 0
+    async with gateway.session.get(f"{proxy}/big?size={size}", headers=HEADERS) as reply:
+        async for chunk in reply.content.iter_any():
+            found += len(chunk)
+    assert found == size
+
+
+@pytest.mark.slow
+async def test_an_authorization_of_the_servers_own_reaches_it(served: tuple[Gateway, str, int]) -> None:
+    gateway, sandbox_id, port = served
+    url = f"{gateway.url}/sandboxes/{sandbox_id}/proxy/port/{port}/show"
+    sent = {"X-API-Key": gateway.key, "Authorization": "Bearer of the server"}
+    async with gateway.session.get(url, headers=sent) as reply:
+        assert (await reply.json())["headers"]["authorization"] == "Bearer of the server"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("root", ROOTS)
+async def test_a_port_of_another_sandbox_is_refused_and_one_without_a_server_is_no_success(
+    served: tuple[Gateway, str, int], root: str
+) -> None:
+    gateway, sandbox_id, port = served
+    other = await gateway.create(memory_bytes=512 * 2**20)
+    url = f"{gateway.url}{root}/sandboxes/{other.sandbox_id}/proxy/port/{port}/show"
+    async with gateway.session.get(url, headers=HEADERS) as reply:
+        refusal = {"detail": f"Port {port} is not allowed for port forwarding"}
+        assert (reply.status, await reply.json()) == (400, refusal)
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        dead = unheard.getsockname()[1]
+        url = f"{gateway.url}{root}/sandboxes/{sandbox_id}/proxy/port/{dead}/show"
+        async with gateway.session.get(url, headers=HEADERS) as reply:
+            assert (reply.status, f"port {dead}" in (await reply.json())["detail"]) == (502, True)
 
 
 @pytest.mark.slow
