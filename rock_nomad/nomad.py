@@ -321,14 +321,14 @@ class Nomad:
             if isinstance(reply, requests.Response):
                 raise Refused(reply.status_code, reply.text, _call(reply.request)) from error
             raise unreachable(self._config, reply) from error
-        data = response.json() if response.content else {}  # what is deleted is answered by nothing
+        data = self._decode(response.content) if response.content else {}  # what is deleted is answered by nothing
         return Answer(data=data, index=_index(response.headers), date=_date(response.headers))
 
     async def _get(self, path: str, params: Mapping[str, str]) -> Answer[Any]:
         status, headers, body = await self._fetch(path, params)
         if status != 200:
             raise translate(Refused(status, body.decode(errors="replace"), f"GET {path}"), self._url)
-        return Answer(data=msgspec.json.decode(body), index=_index(headers), date=_date(headers))
+        return Answer(data=self._decode(body), index=_index(headers), date=_date(headers))
 
     async def _find(self, path: str, params: Mapping[str, str]) -> Answer[Any] | None:
         status, headers, body = await self._fetch(path, params)
@@ -336,7 +336,7 @@ class Nomad:
             return None
         if status != 200:
             raise translate(Refused(status, body.decode(errors="replace"), f"GET {path}"), self._url)
-        return Answer(data=msgspec.json.decode(body), index=_index(headers), date=_date(headers))
+        return Answer(data=self._decode(body), index=_index(headers), date=_date(headers))
 
     async def _list(self, path: str, params: Mapping[str, str]) -> Answer[list[_Row]]:
         """Every page of a listing, read from any server; its index and date are those of the first page."""
@@ -348,10 +348,16 @@ class Nomad:
             if status != 200:
                 raise translate(Refused(status, body.decode(errors="replace"), f"GET {path}"), self._url)
             first = first or (_index(headers), _date(headers))
-            rows += msgspec.json.decode(body) or []
+            rows += self._decode(body) or []
             page["next_token"] = headers.get("X-Nomad-NextToken", "")
             if not page["next_token"]:
                 return Answer(data=rows, index=first[0], date=first[1])
+
+    def _decode(self, body: bytes) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            raise unreachable(self._config, f"what answers there does not speak JSON: {error}") from error
 
     async def _fetch(self, path: str, params: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         if "wait" not in params:

@@ -85,6 +85,8 @@ class Cluster:
     nodes: tuple[Node, ...] = ()
     """The real ones."""
     servers: Mapping[str, Agent] = field(default_factory=dict)
+    folder: Path = Path()
+    """Where its data is."""
 
     @property
     def server(self) -> Agent:
@@ -196,6 +198,7 @@ def _real_cluster(description: Description, tell: Callable[[str], Description], 
             for each in description.nodes
         ),
         servers={name: Agent(name, tell) for name in ("server", "consul")},
+        folder=Path(description.folder),
     )
 
 
@@ -209,7 +212,8 @@ def _run_embedded(*arguments: str) -> Iterator[Cluster]:
         with _child("rock_nomad.embedded", *told) as (child, said):
             place = json.loads(said)
             tokens = (_TOKEN,) * 4
-            yield Cluster("embedded", place["nomad"], place["consul"], *tokens, process_id=child.pid)
+            urls = place["nomad"], place["consul"]
+            yield Cluster("embedded", *urls, *tokens, process_id=child.pid, folder=Path(folder))
 
 
 @contextlib.contextmanager

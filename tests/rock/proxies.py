@@ -1,12 +1,19 @@
-"""What stands between a client and its server: an HTTP proxy, and a relay that loses connections when it is told to."""
+"""What stands between a client and its server.
+
+An HTTP proxy; a relay that loses connections when it is told to; and a saboteur that picks one exchange of many.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
 
 _Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -38,7 +45,7 @@ class Proxy:
         await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _listening(handle: _Handle) -> AsyncIterator[str]:
     """A URL at which every connection is handled, and ended with the block."""
     handling: set[asyncio.Task[None] | None] = set()
@@ -74,7 +81,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def run_proxy() -> AsyncIterator[Proxy]:
     """A proxy on a free port of loopback."""
     proxy = Proxy()
@@ -125,9 +132,89 @@ class Relay:
         writer.close()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def run_relay(target: str) -> AsyncIterator[Relay]:
     """A relay on a free port of loopback."""
     relay = Relay(target)
     async with _listening(relay.handle) as relay.url:
         yield relay
+
+
+Spoiling = Literal["cut before", "cut after", "fail", "pass"]
+"""An exchange: its request is lost, or its answer, or its answer is an error; or nothing is done to it."""
+
+
+@dataclass
+class Saboteur:
+    """A proxy before one HTTP server that spoils the exchange of its choice, and the later ones if it `lasts`."""
+
+    target: str
+    session: aiohttp.ClientSession
+    url: str = ""
+    spoiling: Spoiling = "pass"
+    left: int = 0
+    """Exchanges until it strikes."""
+    lasts: bool = False
+    on_strike: Callable[[], object] = lambda: None
+    """Told when it strikes: after the server has answered, unless it never gets the request."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Pass on one exchange, or spoil it."""
+        spoiling = self._choose(request)
+        if spoiling == "fail":
+            self.on_strike()
+            return web.Response(status=500, text="rpc error: No cluster leader")
+        if spoiling == "cut before":
+            return self._cut(request)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        url = f"{self.target}{request.path_qs}"
+        async with self.session.request(request.method, url, headers=headers, data=await request.read()) as reply:
+            if spoiling == "cut after":
+                await reply.read()
+                return self._cut(request)
+            if spoiling == "pass" and self.left == 0 and not self._is_stream(request):
+                self.left = -1
+                self.on_strike()
+            kept = {name: value for name, value in reply.headers.items() if name.lower() not in _HOP_BY_HOP}
+            response = web.StreamResponse(status=reply.status, headers=kept)
+            with contextlib.suppress(ConnectionError):  # its client is gone
+                await response.prepare(request)
+                async for piece in reply.content.iter_any():
+                    await response.write(piece)
+            return response
+
+    def _choose(self, request: web.Request) -> Spoiling:
+        if self._is_stream(request):
+            return "pass"
+        self.left -= 1
+        return self.spoiling if self.left == 0 or (self.lasts and self.left < 0) else "pass"
+
+    @staticmethod
+    def _is_stream(request: web.Request) -> bool:
+        return request.path == "/v1/event/stream"
+
+    def _cut(self, request: web.Request) -> web.Response:
+        self.on_strike()
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+
+_HOP_BY_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding"})
+
+
+@contextlib.asynccontextmanager
+async def run_saboteur(target: str) -> AsyncIterator[Saboteur]:
+    """A saboteur on a free port of loopback."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False) as session:
+        saboteur = Saboteur(target, session)
+        app = web.Application(client_max_size=2**26)
+        app.router.add_route("*", "/{path:.*}", saboteur.handle)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            saboteur.url = "http://{}:{}".format(*runner.addresses[0][:2])
+            yield saboteur
+        finally:
+            await runner.cleanup()

@@ -301,6 +301,14 @@ async def test_a_listing_is_read_page_by_page(recorder: Recorder) -> None:
     assert {seen.query["per_page"][0] for seen in recorder.seen} == {str(PAGE)}
 
 
+async def test_what_is_no_nomad_at_all_is_a_cluster_that_does_not_answer(recorder: Recorder) -> None:
+    recorder.answers["/v1/jobs"] = recorder.answers["/v1/job/sbx-a"] = (200, b"<html>Sign in</html>")
+    async with Nomad(NomadConfig(url=recorder.url)) as nomad:
+        for call in (nomad.list_jobs(), nomad.job("sbx-a"), nomad.stop("sbx-a")):
+            with pytest.raises(ClusterUnavailable, match="does not speak JSON"):
+                await call
+
+
 async def test_an_event_longer_than_a_buffer_is_read_whole(recorder: Recorder) -> None:
     long = b'{"Index":5,"Events":[{"Topic":"Job","Key":"sbx-a","Payload":{"Job":{"Pad":"' + b"x" * 300_000 + b'"}}}]}\n'
     recorder.answers["/v1/event/stream"] = (200, b"{}\n" + long + b'{"Index":6,"Events":[]}\n{}\n')
