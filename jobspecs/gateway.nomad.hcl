@@ -26,6 +26,7 @@ variable "roles" {
 }
 
 variable "profile" {
+  # Where they are to run without containers (raw_exec), its rocklet_command is a program of the nodes, not of the image.
   description = "What sandboxes are like and may be, as YAML on one line; see ClusterProfile in rock_nomad/config.py."
   type        = string
   default     = "{}"

@@ -31,6 +31,7 @@ def docker_drivers(**changed: object) -> dict[str, Any]:
 
 
 def change_node(node: NodeFacts, **facts: Any) -> NodeFacts:  # noqa: ANN401 - NodeFacts' fields
+    """A node of which something else is known."""
     return NodeFacts(**{**{name: getattr(node, name) for name in node.__struct_fields__}, **facts})
 
 

@@ -17,6 +17,7 @@ SILENT = Unread(why="nobody answers")
 @pytest.mark.parametrize(
     ("facts", "verdict", "subject", "sentence"),
     [
+        (make_facts(nodes=[]), "unfit", "nodes", "0 of 0 in the pool 'default' take sandboxes"),
         (
             make_facts(nodes=[make_node("a", Status="down"), make_node("b", Drain=True)]),
             "unfit",
