@@ -83,7 +83,7 @@ class NvidiaHardware:
                 return
 
     def statistics(self) -> list[GroupStatistics]:
-        """Raises DriverMissing, DriverFailed."""
+        """Raises DriverFailed."""
         return self._nvml.statistics()
 
     def _admit(self, error: CardError) -> bool:

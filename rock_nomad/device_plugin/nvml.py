@@ -1,30 +1,32 @@
-"""All we ask of NVIDIA's driver.  Nothing else knows pynvml.
-
-Every question may be beyond a card, or a driver; then there is simply no answer.  A card that has fallen off its bus
-answers nothing, and says so.
-"""
+"""NVIDIA's driver: which cards and instances there are, their errors and what can be measured on them."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 import pynvml
 
 from rock_nomad.device_plugin.devices import GroupStatistics, Quantity, Statistic
+from rock_nomad.device_plugin.nvml_questions import (
+    CardLost,
+    Handle,
+    ask,
+    card_attributes,
+    examine,
+    instance_attributes,
+    measure,
+)
 
 __all__ = ["Card", "CardError", "DriverFailed", "DriverMissing", "Nvml"]
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-_Handle = Any  # an opaque pointer of the driver's
-
-_LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 _NO_DRIVER = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 _WHOLE_CARD = 0xFFFFFFFF  # an event's instance, if it is of no single one
 _EVENTS = pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeDoubleBitEccError
@@ -34,16 +36,6 @@ _APPLICATION_XIDS = frozenset({13, 31, 43, 45, 68, 109})
 
 Source: NVIDIA/k8s-device-plugin internal/rm/health.go.
 """
-
-_RECOVERY_ACTIONS = {
-    pynvml.NVML_GPU_RECOVERY_ACTION_GPU_RESET: "a reset of the card",
-    pynvml.NVML_GPU_RECOVERY_ACTION_NODE_REBOOT: "a reboot of the node",
-    pynvml.NVML_GPU_RECOVERY_ACTION_DRAIN_P2P: "that peer-to-peer traffic be drained",
-    pynvml.NVML_GPU_RECOVERY_ACTION_DRAIN_AND_RESET: "that it be drained and reset",
-}
-
-_LANE_MB_PER_S = {1: 250, 2: 500, 3: 985, 4: 1969, 5: 3938, 6: 7563}
-"""By generation of PCI Express."""
 
 
 class DriverMissing(Exception):
@@ -95,7 +87,8 @@ class Nvml:
     def __init__(self) -> None:
         self._is_open = False
         self._events: Any = None
-        self._watched: frozenset[str] = frozenset()
+        self._present: frozenset[str] = frozenset()  # the cards of the last look
+        self._ids: dict[int, str] = {}  # of every card since the driver was opened, by address
 
     def cards(self) -> list[Card]:
         """All cards and their instances.  Raises DriverMissing, DriverFailed."""
@@ -120,18 +113,25 @@ class Nvml:
                     event = pynvml.nvmlEventSetWait(self._events, int(left * 1000))
                 except pynvml.NVMLError_Timeout:
                     break
-                if (error := _card_error(event)) is not None:
+                # By its address, because a card that has fallen off its bus does not tell its id.
+                card_id = self._ids.get(_address(event.device))
+                if card_id is not None and (error := _card_error(event, card_id)) is not None:
                     return error
         return None
 
     def statistics(self) -> list[GroupStatistics]:
-        """What can be measured of every card and instance.  Raises DriverMissing, DriverFailed."""
+        """What can be measured of every card and instance; nothing before the cards were asked for.
+
+        May be called from another thread, and so neither opens nor closes the driver.  Raises DriverFailed.
+        """
         measured: dict[str, dict[str, Mapping[str, Statistic]]] = {}
-        with self._opened():
-            for id_, handle in _handles():
-                with contextlib.suppress(_CardLost):
+        try:
+            for id_, handle in _handles() if self._is_open else ():
+                with contextlib.suppress(CardLost):
                     for one_id, one in {id_: handle, **_instances(handle)}.items():
-                        measured.setdefault(pynvml.nvmlDeviceGetName(one), {})[one_id] = _measure(one)
+                        measured.setdefault(pynvml.nvmlDeviceGetName(one), {})[one_id] = measure(one)
+        except pynvml.NVMLError as error:
+            raise DriverFailed(str(error)) from error
         return [GroupStatistics(model=model, devices=devices) for model, devices in measured.items()]
 
     @contextlib.contextmanager
@@ -147,19 +147,25 @@ class Nvml:
             raise kind(str(error)) from error
 
     def _close(self) -> None:
-        self._watched, self._events = frozenset(), None
+        self._present, self._ids, self._events = frozenset(), {}, None
         if self._is_open:
             self._is_open = False
             with contextlib.suppress(pynvml.NVMLError):
                 pynvml.nvmlShutdown()
 
-    def _watch(self, handles: Mapping[str, _Handle]) -> None:
-        """Have the driver report the errors of these cards."""
-        if handles.keys() == self._watched:
+    def _watch(self, handles: Mapping[str, Handle]) -> None:
+        """Have the driver report the errors of these cards.
+
+        While cards only go, nothing is changed: why one has gone may not have been read yet.
+        """
+        new = handles.keys() - self._present
+        self._present = frozenset(handles)
+        if not new:
             return
         if self._events is not None:
             pynvml.nvmlEventSetFree(self._events)
-        self._events, self._watched = pynvml.nvmlEventSetCreate(), frozenset(handles)
+        self._events = pynvml.nvmlEventSetCreate()
+        self._ids |= {_address(handle): id_ for id_, handle in handles.items()}
         for id_, handle in handles.items():
             try:
                 known = pynvml.nvmlDeviceGetSupportedEventTypes(handle)
@@ -168,53 +174,39 @@ class Nvml:
                 log.warning("the errors of %s cannot be watched: %s", id_, error)
 
 
-class _CardLost(Exception):
-    """A card answers nothing more."""
-
-
-def _ask(question: Callable[..., _T], *arguments: Any) -> _T | None:  # noqa: ANN401 - pynvml's
-    """An answer, or None if the card or the driver knows none.  Raises _CardLost."""
-    try:
-        return question(*arguments)
-    except pynvml.NVMLError as error:
-        if error.value in _LOST:
-            raise _CardLost(str(error)) from error
-        return None
-
-
-def _handles() -> Iterator[tuple[str, _Handle]]:
+def _handles() -> Iterator[tuple[str, Handle]]:
     """The cards that can be asked, by id."""
     for index in range(pynvml.nvmlDeviceGetCount()):
-        with contextlib.suppress(_CardLost):
-            handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index)
-            if handle is not None and (id_ := _ask(pynvml.nvmlDeviceGetUUID, handle)):
+        with contextlib.suppress(CardLost):
+            handle = ask(pynvml.nvmlDeviceGetHandleByIndex, index)
+            if handle is not None and (id_ := ask(pynvml.nvmlDeviceGetUUID, handle)):
                 yield id_, handle
 
 
-def _instances(card: _Handle) -> dict[str, _Handle]:
+def _instances(card: Handle) -> dict[str, Handle]:
     """A card's instances, by id; none if it is not divided."""
-    current, _pending = _ask(pynvml.nvmlDeviceGetMigMode, card) or (0, 0)
+    current, _pending = ask(pynvml.nvmlDeviceGetMigMode, card) or (0, 0)
     if not current:
         return {}
-    slots = range(_ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, card) or 0)
-    found = [_ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, card, slot) for slot in slots]
+    slots = range(ask(pynvml.nvmlDeviceGetMaxMigDeviceCount, card) or 0)
+    found = [ask(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, card, slot) for slot in slots]
     return {pynvml.nvmlDeviceGetUUID(handle): handle for handle in found if handle is not None}
 
 
-def _describe(id_: str, handle: _Handle, shared: Mapping[str, Quantity]) -> Iterator[Card]:
+def _describe(id_: str, handle: Handle, shared: Mapping[str, Quantity]) -> Iterator[Card]:
     """A card, and the instances it is divided into."""
     pci = _ask_bus(handle)
     try:
-        model = _ask(pynvml.nvmlDeviceGetName, handle) or "unknown"
-        ailment, is_sound = _examine(handle)
+        model = ask(pynvml.nvmlDeviceGetName, handle) or "unknown"
+        ailment, is_sound = examine(handle)
         instances = _instances(handle)
-        mode, _pending = _ask(pynvml.nvmlDeviceGetMigMode, handle) or (0, 0)
+        mode, _pending = ask(pynvml.nvmlDeviceGetMigMode, handle) or (0, 0)
         yield Card(
             id=id_,
             model=model,
             pci_bus_id=pci,
-            attributes={**shared, **_card_attributes(handle), "mig": Quantity(value=False)},
-            minor=_ask(pynvml.nvmlDeviceGetMinorNumber, handle),
+            attributes={**shared, **card_attributes(handle), "mig": Quantity(value=False)},
+            minor=ask(pynvml.nvmlDeviceGetMinorNumber, handle),
             is_divided=bool(mode),
             ailment=ailment,
             is_sound=is_sound,
@@ -222,9 +214,9 @@ def _describe(id_: str, handle: _Handle, shared: Mapping[str, Quantity]) -> Iter
         for instance_id, instance in instances.items():
             yield Card(
                 id=instance_id,
-                model=_ask(pynvml.nvmlDeviceGetName, instance) or f"{model} MIG",
+                model=ask(pynvml.nvmlDeviceGetName, instance) or f"{model} MIG",
                 pci_bus_id=pci,
-                attributes={**shared, **_memory_attribute(instance), "mig": Quantity(value=True)},
+                attributes={**shared, **instance_attributes(instance), "mig": Quantity(value=True)},
                 parent_id=id_,
                 instance=(
                     pynvml.nvmlDeviceGetGpuInstanceId(instance),
@@ -233,93 +225,23 @@ def _describe(id_: str, handle: _Handle, shared: Mapping[str, Quantity]) -> Iter
                 ailment=ailment,
                 is_sound=is_sound,
             )
-    except _CardLost as lost:
+    except CardLost as lost:
         log.warning("the card %s does not answer: %s", id_, lost)
 
 
-def _ask_bus(handle: _Handle) -> str:
-    with contextlib.suppress(_CardLost):
-        info = _ask(pynvml.nvmlDeviceGetPciInfo, handle)
+def _ask_bus(handle: Handle) -> str:
+    with contextlib.suppress(CardLost):
+        info = ask(pynvml.nvmlDeviceGetPciInfo, handle)
         if info is not None:
             return str(info.busId.decode() if isinstance(info.busId, bytes) else info.busId)
     return ""
 
 
-def _examine(handle: _Handle) -> tuple[str, bool]:
-    """What is wrong with a card, if anything; and whether the driver says that nothing need be done about it."""
-    remapped = _ask(pynvml.nvmlDeviceGetRemappedRows, handle)
-    if remapped is not None and remapped[3]:
-        return "a row of its memory could not be remapped", False
-    answers = _ask(pynvml.nvmlDeviceGetFieldValues, handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION])
-    if answers is None or answers[0].nvmlReturn != pynvml.NVML_SUCCESS:
-        return "", False
-    action = answers[0].value.uiVal
-    if action == pynvml.NVML_GPU_RECOVERY_ACTION_NONE:
-        return "", True
-    return f"the driver asks for {_RECOVERY_ACTIONS.get(action, f'recovery action {action}')}", False
+def _address(handle: Handle) -> int:
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0
 
 
-def _card_attributes(handle: _Handle) -> dict[str, Quantity]:
-    """What is lasting about a card, under the names that HashiCorp's plugin uses, and `compute`."""
-    found = _memory_attribute(handle)
-    for name, question, *arguments in (
-        ("cores_clock", pynvml.nvmlDeviceGetMaxClockInfo, pynvml.NVML_CLOCK_GRAPHICS),
-        ("memory_clock", pynvml.nvmlDeviceGetMaxClockInfo, pynvml.NVML_CLOCK_MEM),
-    ):
-        if clock := _ask(question, handle, *arguments):
-            found[name] = Quantity(clock, "MHz")
-    if power := _ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle):
-        found["power"] = Quantity(power // 1000, "W")
-    if bar1 := _ask(pynvml.nvmlDeviceGetBAR1MemoryInfo, handle):
-        found["bar1"] = Quantity(bar1.bar1Total >> 20, "MiB")
-    if compute := _ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle):
-        found["compute"] = Quantity(float(f"{compute[0]}.{compute[1]}"))
-    lane = _LANE_MB_PER_S.get(_ask(pynvml.nvmlDeviceGetMaxPcieLinkGeneration, handle) or 0)
-    if lane and (lanes := _ask(pynvml.nvmlDeviceGetMaxPcieLinkWidth, handle)):
-        found["pci_bandwidth"] = Quantity(lane * lanes, "MB/s")
-    for name, question in (
-        ("display_state", pynvml.nvmlDeviceGetDisplayMode),
-        ("persistence_mode", pynvml.nvmlDeviceGetPersistenceMode),
-    ):
-        if (is_on := _ask(question, handle)) is not None:
-            found[name] = Quantity("Enabled" if is_on else "Disabled")
-    return found
-
-
-def _memory_attribute(handle: _Handle) -> dict[str, Quantity]:
-    memory = _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    return {} if memory is None else {"memory": Quantity(memory.total >> 20, "MiB")}
-
-
-def _measure(handle: _Handle) -> dict[str, Statistic]:
-    """What can be measured, under the names that HashiCorp's plugin uses."""
-    found = {}
-    if (memory := _ask(pynvml.nvmlDeviceGetMemoryInfo, handle)) is not None:
-        used, total = memory.used >> 20, memory.total >> 20
-        found[GroupStatistics.SUMMARY] = Statistic(value=used, limit=total, unit="MiB", description="used, of all")
-    if (busy := _ask(pynvml.nvmlDeviceGetUtilizationRates, handle)) is not None:
-        found["GPU utilization"] = Statistic(value=busy.gpu, unit="%", description="time with a kernel running")
-        found["Memory utilization"] = Statistic(value=busy.memory, unit="%", description="time in use")
-    for name, question in (
-        ("Encoder utilization", pynvml.nvmlDeviceGetEncoderUtilization),
-        ("Decoder utilization", pynvml.nvmlDeviceGetDecoderUtilization),
-    ):
-        if (sampled := _ask(question, handle)) is not None:
-            found[name] = Statistic(value=sampled[0], unit="%")
-    if (power := _ask(pynvml.nvmlDeviceGetPowerUsage, handle)) is not None:
-        limit = _ask(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
-        watts = None if limit is None else limit // 1000
-        found["Power usage"] = Statistic(value=power // 1000, limit=watts, unit="W", description="now, of the limit")
-    if (degrees := _ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)) is not None:
-        found["Temperature"] = Statistic(value=degrees, unit="C", description="of the chip")
-    kinds = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
-    if (errors := _ask(pynvml.nvmlDeviceGetTotalEccErrors, handle, *kinds)) is not None:
-        description = "that could not be corrected, since the driver was loaded"
-        found["ECC memory errors"] = Statistic(value=errors, unit="#", description=description)
-    return found
-
-
-def _card_error(event: Any) -> CardError | None:  # noqa: ANN401 - pynvml's
+def _card_error(event: Any, card_id: str) -> CardError | None:  # noqa: ANN401 - pynvml's
     """What an event tells of a card, if it is the card's fault."""
     if event.eventType == pynvml.nvmlEventTypeXidCriticalError:
         if event.eventData in _APPLICATION_XIDS:
@@ -329,4 +251,4 @@ def _card_error(event: Any) -> CardError | None:  # noqa: ANN401 - pynvml's
         what = "an ECC error of two bits"
     instance = (event.gpuInstanceId, event.computeInstanceId)
     whole = _WHOLE_CARD in instance
-    return CardError(card_id=pynvml.nvmlDeviceGetUUID(event.device), instance=None if whole else instance, what=what)
+    return CardError(card_id=card_id, instance=None if whole else instance, what=what)

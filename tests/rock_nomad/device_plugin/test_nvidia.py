@@ -123,10 +123,10 @@ def test_a_card_that_falls_off_its_bus_is_sick_not_gone(driver: Driver, tmp_path
     hardware = _hardware(tmp_path)
     hardware.groups()
     driver.update(card_1_error=15)
-    driver.report(1, data=79)
     assert _ailments(hardware) == {_IDS[1]: "the driver does not find it any more"}
-    driver.update(card_1_error=None)
+    driver.report(1, data=79)
     hardware.pause(30)
+    driver.update(card_1_error=None)
     assert _ailments(hardware).keys() == {_IDS[1]}  # it is back, and its error is not forgotten
     driver.update(count=2)
     assert _ailments(hardware).keys() == {_IDS[1], _IDS[2]}
@@ -157,5 +157,4 @@ def test_a_driver_that_goes_is_an_error(driver: Driver, tmp_path: Path) -> None:
     driver.update(init=9)
     with pytest.raises(DriverMissing):
         hardware.groups()
-    with pytest.raises(DriverMissing):
-        hardware.statistics()
+    assert hardware.statistics() == []

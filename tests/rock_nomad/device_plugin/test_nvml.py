@@ -12,26 +12,16 @@ from tests.rock_nomad.device_plugin.stub import Driver
 _H100 = "GPU-00000000-0000-0000-0000-000000000000"
 
 
-def test_cards_are_described_as_hashicorps_plugin_does(driver: Driver) -> None:
+def test_cards_are_described(driver: Driver) -> None:
     first, second, third = Nvml().cards()
     assert (first.id, first.model, first.pci_bus_id, first.minor) == (
         _H100, "NVIDIA H100 80GB HBM3", "00000000:00:00.0", 0,
     )  # fmt: skip
-    assert first.attributes == {
-        "driver_version": Quantity("570.124.06"), "memory": Quantity(81559, "MiB"),
-        "cores_clock": Quantity(1980, "MHz"), "memory_clock": Quantity(2619, "MHz"), "power": Quantity(700, "W"),
-        "bar1": Quantity(131072, "MiB"), "compute": Quantity(9.0), "pci_bandwidth": Quantity(63008, "MB/s"),
-        "display_state": Quantity("Disabled"), "persistence_mode": Quantity("Enabled"), "mig": Quantity(value=False),
-    }  # fmt: skip
+    assert first.attributes["driver_version"] == Quantity("570.124.06")
+    assert first.attributes["mig"] == Quantity(value=False)
+    assert first.attributes.keys() > {"memory", "cores_clock", "power"}
     assert (second.model, third.model) == ("NVIDIA H100 80GB HBM3", "NVIDIA A10G")
     assert not any(card.ailment or card.is_divided for card in (first, second, third))
-
-
-def test_what_a_card_does_not_tell_is_left_out(driver: Driver) -> None:
-    driver.update(card_2_memory_clock=None, card_2_compute=None, card_2_generation=None, card_2_bus=None)
-    card = Nvml().cards()[2]
-    assert card.attributes.keys().isdisjoint({"memory_clock", "compute", "pci_bandwidth"})
-    assert card.pci_bus_id == ""
 
 
 def test_a_divided_card_has_its_instances_beside_it(driver: Driver) -> None:
@@ -45,26 +35,6 @@ def test_a_divided_card_has_its_instances_beside_it(driver: Driver) -> None:
     assert instances[0].attributes["memory"] == Quantity(40448, "MiB")
     assert instances[0].attributes["mig"] == Quantity(value=True)
     assert instances[0].minor is None
-
-
-@pytest.mark.parametrize(
-    ("answers", "ailment", "is_sound"),
-    [
-        ({}, "", False),
-        ({"card_0_remap_failure": 0}, "", False),
-        ({"card_0_remap_failure": 1}, "a row of its memory could not be remapped", False),
-        ({"card_0_recovery": 0}, "", True),
-        ({"card_0_recovery": 1}, "the driver asks for a reset of the card", False),
-        ({"card_0_recovery": 7}, "the driver asks for recovery action 7", False),
-    ],
-)
-def test_what_the_driver_finds_wrong_with_a_card(
-    driver: Driver, answers: dict[str, object], ailment: str, is_sound: bool
-) -> None:
-    driver.update(**answers)
-    first, second, _ = Nvml().cards()
-    assert (first.ailment, first.is_sound) == (ailment, is_sound)
-    assert second.ailment == ""
 
 
 @pytest.mark.parametrize("code", [15, 16], ids=["lost", "reset required"])
@@ -145,11 +115,12 @@ def test_an_error_concerns_a_card_and_all_its_instances_or_one() -> None:
     assert not CardError(card_id="GPU-2", instance=None, what="").is_of(one)
 
 
-def test_statistics_have_the_names_of_hashicorps_plugin(driver: Driver) -> None:
-    h100s, _ = Nvml().statistics()
-    values = h100s.devices[_H100]
-    memory, power = values[GroupStatistics.SUMMARY], values["Power usage"]
-    assert (memory.value, memory.limit, memory.unit) == (1024, 81559, "MiB")
-    assert (power.value, power.limit, power.unit) == (312, 700, "W")
-    assert {"GPU utilization", "Temperature", "ECC memory errors"} <= values.keys()
-    assert "Encoder utilization" not in values  # which this card does not tell
+def test_statistics_are_of_every_card_and_instance(driver: Driver) -> None:
+    ids = driver.divide(1, 40448)
+    nvml = Nvml()
+    assert nvml.statistics() == []
+    nvml.cards()
+    by_model = {group.model: group.devices for group in nvml.statistics()}
+    assert _H100 in by_model["NVIDIA H100 80GB HBM3"]
+    assert by_model["NVIDIA H100 80GB HBM3 MIG 3g.40gb"].keys() == set(ids)
+    assert GroupStatistics.SUMMARY in by_model["NVIDIA A10G"]["GPU-00000000-0000-0000-0000-000000000002"]
