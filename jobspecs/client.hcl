@@ -30,6 +30,8 @@ consul {
 plugin "docker" {
   config {
     # Of the Docker engine's runtimes those that a job may ask for: `runsc` for the isolation gvisor, `kata` for kata.
+    # Debian's runsc of 2022 wants `"runtimeArgs": ["--network=host"]` in daemon.json on newer kernels: its own network
+    # stack takes every namespace for the node's (seen on Linux 6.18).
     allow_runtimes = ["runc", "nvidia"]
 
     # Images stay, so that the next sandbox starts at once.  By default they go three minutes after the last one.

@@ -3,13 +3,14 @@ r"""One shell process: bash on a PTY, told what to do through a channel that its
 The shell is interactive (job control, SIGINT back to the top level) but its fd 0 is one end of a socket pair, so that
 commands come over the socket, of any length and never through the TTY.  Each is sent as
 
-    { \builtin printf '\n%s %s\n' NONCEb "$?"; } >&0 2>&0; \builtin eval '...' </dev/tty; { ... NONCEa ... } >&0 2>&0
+    { \builtin printf '\n%s %s\n' NONCEb "$?"; } >&0 2>&0; \builtin eval '...' <TERMINAL; { ... NONCEa ... } >&0 2>&0
 
     { ... NONCEz ... } >&0 2>&0
 
-What it runs has the terminal as its stdin; the printf, a builtin at the top level, has the socket.  If the command is
-aborted by SIGINT, bash drops the rest of the first line and the last line tells the status; the empty line in
-between ends what a syntax error leaves in bash's parser.  The nonce is new each time, so a forged mark is ignored.
+What it runs has the terminal as its stdin, by its own name, since gVisor's /dev/tty cannot be opened; the printf, a
+builtin at the top level, has the socket.  If the command is aborted by SIGINT, bash drops the rest of the first line
+and the last line tells the status; the empty line in between ends what a syntax error leaves in bash's parser.  The
+nonce is new each time, so a forged mark is ignored.
 
 A SIGINT that comes while bash reads makes it drop what it has of the line, and run the rest as a line of its own.  So
 none is sent before the mark `b` tells that the command was read whole; and the marks that are sent again behind a
@@ -104,11 +105,11 @@ def find_flavor(path: str) -> tuple[Flavor, str]:
     )
 
 
-def frame_command(flavor: Flavor, command: str, nonce: str, status: int) -> bytes:
+def frame_command(flavor: Flavor, command: str, nonce: str, status: int, terminal: str) -> bytes:
     """The lines that run a command with `$?` as the last one left it, and tell its status on the side channel."""
     # `||` keeps errexit in force for what stands last, and a status of its own needs a subshell: only when it is not 0.
     restore = f"({flavor.builtin}exit {status}) || " if status else ""
-    run = f"{restore}{flavor.builtin}eval {shlex.quote(command)} </dev/tty"
+    run = f"{restore}{flavor.builtin}eval {shlex.quote(command)} <{terminal}"
     lines = f"{_mark(flavor, nonce + 'b')}; {run}; {_end(flavor, nonce + 'a')}\n\n{_end(flavor, nonce + 'z')}\n"
     return lines.encode("utf-8", "surrogatepass")
 
@@ -194,7 +195,7 @@ class Shell:
         waiting, self.output = self.output, Output(limit)
         waiting.pour_into(self.output)
         self._expect(expectation)
-        self._channel_out.send(frame_command(self.flavor, command, self._nonce, status))
+        self._channel_out.send(frame_command(self.flavor, command, self._nonce, status, self._terminal.path))
 
     def type(self, text: str, *, limit: int, expectation: Expectation | None = None) -> None:
         """Press the keys of a text and Enter.  What is expected may have been printed before."""

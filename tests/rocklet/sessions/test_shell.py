@@ -48,9 +48,9 @@ def test_bash_is_preferred_and_a_path_without_shells_is_an_error() -> None:
 @pytest.mark.slow
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=80), st.integers(0, 255))
 def test_whatever_the_text_it_stays_one_word_of_its_line(command: str, status: int) -> None:
-    framed = frame_command(find_flavor(_PATH)[0], f": {command!r}\n{command}", "0" * 32, status).decode()
+    framed = frame_command(find_flavor(_PATH)[0], f": {command!r}\n{command}", "0" * 32, status, "/dev/pts/7").decode()
     _, _, begun = framed.partition(" 2>&0; ")
-    words = begun.replace("eval ", "printf '<%s>' ", 1).partition(" </dev/tty")[0].partition("|| ")
+    words = begun.replace("eval ", "printf '<%s>' ", 1).partition(" </dev/pts/7")[0].partition("|| ")
     line = words[2] or words[0]
     found = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=10).stdout.decode()
     assert found == f"<: {command!r}\n{command}>"
@@ -58,8 +58,8 @@ def test_whatever_the_text_it_stays_one_word_of_its_line(command: str, status: i
 
 async def test_a_status_is_restored_without_a_subshell_when_it_is_0() -> None:
     flavor, _ = find_flavor(_PATH)
-    assert b"exit" not in frame_command(flavor, "true", "n", 0)
-    assert b"exit 3" in frame_command(flavor, "true", "n", 3)
+    assert b"exit" not in frame_command(flavor, "true", "n", 0, "/dev/pts/7")
+    assert b"exit 3" in frame_command(flavor, "true", "n", 3, "/dev/pts/7")
 
 
 @pytest.mark.parametrize("opened", ["", "'", '"'])
