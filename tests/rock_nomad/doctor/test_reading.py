@@ -36,7 +36,7 @@ async def test_a_cluster_that_runs_sandboxes_is_fit(cluster: Cluster, tmp_path: 
     assert node.attributes["consul.version"] == "1.8.7"
     assert isinstance(node.agent, Unread) == facts.is_embedded
     assert not isinstance(node.clock_offset, Unread)
-    assert abs(node.clock_offset) < 3
+    assert abs(node.clock_offset) < 60  # of clocks that are one; a busy machine looks at its own late
 
 
 @pytest.mark.slow
