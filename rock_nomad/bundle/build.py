@@ -52,8 +52,10 @@ def ensure_cached_bundle(cache: Path, on_progress: Callable[[str], None] = _sile
     bundle = ensure_bundle(cache / "own-bundles", on_progress)
     bundle.touch()
     for other in bundle.parent.iterdir():
-        if other.is_dir() and other.stat().st_mtime < time.time() - _KEPT:
+        if other.lstat().st_mtime < time.time() - _KEPT:
             shutil.rmtree(other, ignore_errors=True)  # another may be at it, too
+            if not other.is_dir():
+                other.unlink(missing_ok=True)  # an archive, or the lock of a bundle that went
     return bundle
 
 

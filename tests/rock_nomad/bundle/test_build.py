@@ -91,10 +91,13 @@ def test_a_cache_keeps_what_is_asked_for_and_lets_the_rest_go(tmp_path: Path) ->
     own = tmp_path / "own-bundles"
     for name, age_days in (("rocklet-old", 3), ("rocklet-recent", 1)):
         (own / name / "lib").mkdir(parents=True)
-        os.utime(own / name, (time.time() - age_days * 86_400,) * 2)
+        (own / f"{name}.tar.gz").touch()
+        for path in (own / name, own / f"{name}.tar.gz"):
+            os.utime(path, (time.time() - age_days * 86_400,) * 2)
     (own / need_bundle().name).symlink_to(need_bundle())  # so that none has to be built
     assert ensure_cached_bundle(tmp_path) == own / need_bundle().name
-    assert {path.name for path in own.iterdir() if path.is_dir()} == {"rocklet-recent", need_bundle().name}
+    kept = {path.name for path in own.iterdir() if not path.name.endswith(".lock")}
+    assert kept == {"rocklet-recent", "rocklet-recent.tar.gz", need_bundle().name}
 
 
 def test_one_that_lacks_a_library_is_refused(fresh: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +13,13 @@ from typing import Any
 import pytest
 
 from rock.wire.errors import RockException
-from rock.wire.messages import ExecuteRequest, State
-from rock.wire.operations import EXECUTE, GET_SANDBOX
+from rock.wire.messages import CreateSessionRequest, ExecuteRequest, RunRequest, State
+from rock.wire.operations import CREATE_SESSION, EXECUTE, GET_SANDBOX, RUN_IN_SESSION
 from rock.wire.reasons import Reason
 from rock_nomad.bundle.build import archive_bundle
+from rock_nomad.loopback.settings import NodeSettings, Settings
 from tests.bundles import need_bundle
-from tests.cluster import Cluster
+from tests.cluster import Cluster, run_real_cluster
 from tests.engine import Engine
 from tests.gateways import start_gateway
 
@@ -52,6 +55,22 @@ async def test_a_sandbox_fetches_its_rocklet_where_the_node_has_none(
         look = ExecuteRequest(command="ls /local/rocklet; test -e /opt/rocklet")
         ran = await gateway.call(EXECUTE, look, sandbox_id=status.sandbox_id)
         assert (ran.stdout, ran.exit_code) == ("MANIFEST.json\nbin\nlib\n", 1)
+
+
+async def test_a_chroot_of_one_program_is_enough_for_exec(archive: dict[str, str]) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox")
+    chroot = {os.path.realpath(busybox): "/bin/sh"}  # by default Nomad copies all of /usr for every sandbox
+    exec_: dict[str, Any] = {"isolations": ["exec"], "default_isolation": "exec"}
+    with run_real_cluster(Settings(nodes=(NodeSettings(client={"chroot_env": chroot}),))) as cluster:
+        async with start_gateway(cluster, **exec_, rocklet_archive=archive) as gateway:
+            status = await gateway.create(disk_bytes=2**28)
+            assert status.state is State.RUNNING, status
+            session = await gateway.call(CREATE_SESSION, CreateSessionRequest(), sandbox_id=status.sandbox_id)
+            assert session.shell == "sh"
+            run = RunRequest(command="cd /bin; echo *")
+            assert (await gateway.call(RUN_IN_SESSION, run, sandbox_id=status.sandbox_id)).output == "sh\n"
 
 
 @pytest.mark.needs("artifacts")
