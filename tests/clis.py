@@ -12,10 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ROOT", "Dev", "clean_environment", "rock_nomad", "start_dev"]
+import pytest
+
+from tests.cluster import missing_parts
+
+__all__ = ["DEVS", "ROOT", "Dev", "clean_environment", "rock_nomad", "start_dev"]
 
 ROOT = Path(__file__).parents[1]
 _BIN = Path(sys.executable).parent
+_LACKED = missing_parts("real")
+
+DEVS = [
+    pytest.param((), id="embedded"),
+    pytest.param(("--real",), id="real", marks=pytest.mark.skipif(_LACKED is not None, reason=_LACKED or "")),
+]
+"""Every kind of cluster that `dev` runs, as its options."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clis import ROOT, Dev, clean_environment, start_dev
+from tests.clis import DEVS, ROOT, Dev, clean_environment, start_dev
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -25,9 +26,10 @@ def _is_server(command: str) -> bool:
     return shlex.split(command)[1] in SERVERS
 
 
-@pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> object:
-    with start_dev(tmp_path_factory.mktemp("dev"), "--simulate-gpus", "NVIDIA H100 80GB HBM3:2") as running:
+@pytest.fixture(scope="module", params=DEVS)
+def dev(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    gpus = ("--simulate-gpus", "NVIDIA H100 80GB HBM3:2")
+    with start_dev(tmp_path_factory.mktemp("dev"), *gpus, *request.param) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import need_bundle
-from tests.clis import ROOT, clean_environment, rock_nomad, start_dev
+from tests.clis import DEVS, ROOT, clean_environment, rock_nomad, start_dev
 from tests.cluster import missing_parts, run_cluster
 from tests.engine import Engine
 from tests.gems import need_gem
@@ -24,11 +24,6 @@ pytestmark = pytest.mark.slow
 SMALL = ("--image", "x", "--memory", "64m", "--cpus", "0.02", "--disk", "32m")
 
 _LACKED = missing_parts("real")
-DEVS = [
-    pytest.param((), id="embedded"),
-    pytest.param(("--real",), id="real", marks=pytest.mark.skipif(_LACKED is not None, reason=_LACKED or "")),
-]
-"""Every kind of cluster that `dev` runs, as its options."""
 
 
 @pytest.mark.parametrize("options", DEVS)

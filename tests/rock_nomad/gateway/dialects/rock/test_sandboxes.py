@@ -33,8 +33,8 @@ async def test_the_readmes_sample_runs(gateway: Gateway, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["readme_sandbox.py", "readme_sandbox_older.py"])
-async def test_the_samples_run_with_our_client_too(embedded_gateway: Gateway, tmp_path: Path, name: str) -> None:
-    status, said = await run_sample(name, embedded_gateway, folder=tmp_path, python=Path(sys.executable))
+async def test_the_samples_run_with_our_client_too(gateway: Gateway, tmp_path: Path, name: str) -> None:
+    status, said = await run_sample(name, gateway, folder=tmp_path, python=Path(sys.executable))
     assert (status, said) == (0, "output: Hello ROCK\n")
 
 
@@ -86,14 +86,14 @@ async def test_sandboxes_are_listed_by_page_and_owner_and_in_batches(embedded: C
 SMALL = {"image": "a", "memory": "64m", "cpus": 0.1}
 
 
-async def test_the_older_start_answers_with_a_sandbox_that_runs(embedded_gateway: Gateway) -> None:
-    started = await _call(embedded_gateway, "POST", f"{PREFIX}/start", {**SMALL, "sandbox_id": "sync-start"})
+async def test_the_older_start_answers_with_a_sandbox_that_runs(gateway: Gateway) -> None:
+    started = await _call(gateway, "POST", f"{PREFIX}/start", {**SMALL, "sandbox_id": "sync-start"})
     assert (started["status"], started["result"]["sandbox_id"]) == ("Success", "sync-start")
-    ran = await _call(embedded_gateway, "POST", f"{PREFIX}/execute", {"sandbox_id": "sync-start", "command": ["true"]})
+    ran = await _call(gateway, "POST", f"{PREFIX}/execute", {"sandbox_id": "sync-start", "command": ["true"]})
     assert ran["result"]["exit_code"] == 0
-    again = await _call(embedded_gateway, "POST", f"{PREFIX}/start", {**SMALL, "sandbox_id": "sync-start"})
+    again = await _call(gateway, "POST", f"{PREFIX}/start", {**SMALL, "sandbox_id": "sync-start"})
     assert (again["result"]["code"], "Sandbox sync-start already exists" in again["error"]) == (4000, True)
-    alive = await _call(embedded_gateway, "GET", f"{PREFIX}/is_alive?sandbox_id=sync-start")
+    alive = await _call(gateway, "GET", f"{PREFIX}/is_alive?sandbox_id=sync-start")
     assert alive["result"]["is_alive"] is True
 
 
@@ -106,16 +106,16 @@ async def test_what_a_sandbox_uses_is_told(embedded_gateway: Gateway) -> None:
     assert used["mem"] > 0
 
 
-async def test_an_older_start_that_fails_or_is_given_up_leaves_nothing(embedded_gateway: Gateway) -> None:
-    await embedded_gateway.create("sync-fills", cpus=embedded_gateway.cpus * 0.9)
-    large = {**SMALL, "cpus": embedded_gateway.cpus * 0.9}
-    failed = await _call(embedded_gateway, "POST", f"{PREFIX}/start", {**large, "startup_timeout": 1})
+async def test_an_older_start_that_fails_or_is_given_up_leaves_nothing(gateway: Gateway) -> None:
+    await gateway.create("sync-fills", cpus=gateway.cpus * 0.9)
+    large = {**SMALL, "cpus": gateway.cpus * 0.9}
+    failed = await _call(gateway, "POST", f"{PREFIX}/start", {**large, "startup_timeout": 1})
     assert (failed["message"], failed["result"]["code"]) == ("start sandbox failed", 5000)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
-            await _call(embedded_gateway, "POST", f"{PREFIX}/start", large)
+            await _call(gateway, "POST", f"{PREFIX}/start", large)
     async with asyncio.timeout(20):
-        while len(alive := await _alive(embedded_gateway)) > 1:  # noqa: ASYNC110 - what is done for nobody tells nobody
+        while len(alive := await _alive(gateway)) > 1:  # noqa: ASYNC110 - what is done for nobody tells nobody
             await asyncio.sleep(0.1)
     assert alive == ["sync-fills"]
 

@@ -59,17 +59,17 @@ class _Client:
 
 
 @pytest.fixture
-async def client(embedded_gateway: Gateway) -> _Client:
+async def client(gateway: Gateway) -> _Client:
     """A sandbox with the session `default`."""
-    status = await embedded_gateway.create(memory_bytes=2**31)
-    client = _Client(embedded_gateway, status.sandbox_id)
+    status = await gateway.create(memory_bytes=2**31)
+    client = _Client(gateway, status.sandbox_id)
     await client.call("create_session")
     return client
 
 
 @pytest.mark.timeout(900)
 async def test_a_trainers_idioms_bring_the_same_with_rocks_client_and_with_ours(
-    embedded_gateway: Gateway, tmp_path: Path
+    gateway: Gateway, tmp_path: Path
 ) -> None:
     told = {}
     for name, python in {"theirs": rl_rock_python(), "ours": Path(sys.executable)}.items():
@@ -77,7 +77,7 @@ async def test_a_trainers_idioms_bring_the_same_with_rocks_client_and_with_ours(
         folder.mkdir()
         arguments = (str(folder), seconds(20, 2), seconds(60, 3))
         status, said = await run_sample(
-            "trainer_idioms.py", embedded_gateway, *arguments, folder=folder, python=python
+            "trainer_idioms.py", gateway, *arguments, folder=folder, python=python
         )
         assert status == 0, said
         told[name] = [json.loads(line[5:]) for line in said.splitlines() if line.startswith("told:")]
@@ -106,19 +106,19 @@ def test_every_line_with_which_a_trainer_imports_rock_works() -> None:
 
 @pytest.mark.timeout(900)
 async def test_a_command_may_take_longer_than_its_client_waits_for_a_byte(
-    embedded_gateway: Gateway, tmp_path: Path
+    gateway: Gateway, tmp_path: Path
 ) -> None:
-    status, said = await run_sample("long_commands.py", embedded_gateway, seconds(310, 6), folder=tmp_path)
+    status, said = await run_sample("long_commands.py", gateway, seconds(310, 6), folder=tmp_path)
     assert status == 0, said
 
 
-async def test_a_server_in_a_sandbox_is_reached_through_the_gateway(embedded_gateway: Gateway, tmp_path: Path) -> None:
-    status, said = await run_sample("port_proxy.py", embedded_gateway, str(tmp_path), folder=tmp_path)
+async def test_a_server_in_a_sandbox_is_reached_through_the_gateway(gateway: Gateway, tmp_path: Path) -> None:
+    status, said = await run_sample("port_proxy.py", gateway, str(tmp_path), folder=tmp_path)
     assert status == 0, said
 
 
-async def test_a_timeout_is_the_commands_and_brings_what_was_printed(embedded_gateway: Gateway, tmp_path: Path) -> None:
-    status, said = await run_sample("timeouts.py", embedded_gateway, folder=tmp_path)
+async def test_a_timeout_is_the_commands_and_brings_what_was_printed(gateway: Gateway, tmp_path: Path) -> None:
+    status, said = await run_sample("timeouts.py", gateway, folder=tmp_path)
     assert status == 0, said
 
 
