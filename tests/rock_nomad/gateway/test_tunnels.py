@@ -297,6 +297,36 @@ async def test_many_actions_of_every_protocol_at_once_each_answer_their_own_call
             await asyncio.gather(*(act(number) for number in range(4) for act in callers))
 
 
+@pytest.mark.slow
+async def test_twenty_actions_of_four_protocols_at_once_answer_each_its_caller(served: Served) -> None:
+    session, headers = served.gateway.session, served.headers
+
+    async def in_session(word: str) -> str:
+        rock = f"{served.gateway.url}/apis/envs/sandbox/v1"
+        about = {"sandbox_id": served.sandbox_id, "session": word}
+        async with session.post(f"{rock}/create_session", json=about, headers=headers):
+            wanted = {**about, "command": f"sleep 0.1; echo {word}"}
+            async with session.post(f"{rock}/run_in_session", json=wanted, headers=headers) as ran:
+                return str((await ran.json())["result"]["output"])
+
+    async def by_itself(word: str) -> str:
+        async with session.post(f"{served.url}/execute", json={"command": f"echo {word}"}, headers=headers) as ran:
+            return str((await ran.json())["stdout"]).strip()
+
+    async def of_a_port(word: str) -> str:
+        async with session.post(f"{served.root}/show", data=word.encode(), headers=headers) as reply:
+            return str((await reply.json())["body"])
+
+    async def on_a_terminal(word: str) -> str:
+        asked = [("command", "echo"), ("command", word)]
+        async with session.ws_connect(f"{served.url}/pty", params=asked, headers=headers) as ws:
+            return b"".join([each.data async for each in ws if each.type is WSMsgType.BINARY]).decode().strip()
+
+    ways = [in_session, by_itself, of_a_port, on_a_terminal] * 5
+    words = [f"{way.__name__.replace('_', '-')}-{number}" for number, way in enumerate(ways)]
+    assert await asyncio.gather(*(way(word) for way, word in zip(ways, words, strict=True))) == words
+
+
 def _rss(pid: int) -> int:
     """Bytes of memory that a process holds now."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
