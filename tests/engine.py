@@ -22,7 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
-__all__ = ["DOCKER_HOST", "PASSWORD", "USERNAME", "Engine", "Registry", "open_engine", "serve_registry"]
+__all__ = ["DOCKER_HOST", "PASSWORD", "USERNAME", "Engine", "Registry", "open_engine", "run_engine", "serve_registry"]
 
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 USERNAME = "puller"
@@ -155,10 +155,10 @@ class Registry:
 
 
 @contextlib.contextmanager
-def open_engine() -> Iterator[Engine]:
+def open_engine(host: str = DOCKER_HOST) -> Iterator[Engine]:
     """The engine that answers on this machine; nothing of ours is left on it."""
     try:
-        client = docker.APIClient(DOCKER_HOST, timeout=120)
+        client = docker.APIClient(host, timeout=120)
     except DockerException as error:
         pytest.skip(f"no docker: {error}")
     with contextlib.closing(client):
@@ -167,6 +167,54 @@ def open_engine() -> Iterator[Engine]:
             yield engine
         finally:
             engine.clean()
+
+
+@contextlib.contextmanager
+def run_engine(runtimes: Mapping[str, object]) -> Iterator[str]:
+    """An engine of our own that has other runtimes than the machine's, as a DOCKER_HOST; nothing of it is left.
+
+    It forwards ports by a proxy, and so leaves the machine's firewall alone.
+    """
+    program = shutil.which("dockerd")
+    if program is None or os.geteuid() != 0:
+        pytest.skip("no engine of our own: it takes dockerd and root")
+    bridge, net = f"rock{secrets.token_hex(3)}", f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}.1/24"
+    with tempfile.TemporaryDirectory(prefix="rock-engine-", ignore_cleanup_errors=True) as folder:
+        Path(folder, "daemon.json").write_text(json.dumps({"runtimes": runtimes}))
+        places = {"config-file": "daemon.json", "data-root": "data", "exec-root": "exec", "pidfile": "pid"}
+        options = [f"--{option}={folder}/{place}" for option, place in places.items()]
+        host = f"unix://{folder}/docker.sock"
+        _ip("link", "add", bridge, "type", "bridge")
+        try:
+            _ip("address", "add", net, "dev", bridge)
+            _ip("link", "set", bridge, "up")
+            with Path(folder, "log").open("wb") as log:
+                command = [program, *options, f"--host={host}", f"--bridge={bridge}", "--iptables=false"]
+                process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            try:
+                _wait_until_up(Path(folder, "docker.sock"))
+                yield host
+            finally:
+                process.terminate()
+                process.wait(60)
+        finally:
+            _ip("link", "delete", bridge)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def _wait_until_up(path: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(path))
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the engine did not start"
+            time.sleep(_LOOK_INTERVAL)  # one that does not listen yet can only be tried again
 
 
 @contextlib.contextmanager
