@@ -67,8 +67,9 @@ def _code_lines(source: str) -> int:
 
 def test_the_embedded_cluster_stays_small() -> None:
     folder = ROOT / "rock_nomad" / "embedded"
-    lines = sum(_code_lines(path.read_text()) for path in folder.rglob("*.py") if "drivers" not in path.parts)
-    assert lines <= 2600
+    code = [path for path in folder.rglob("*.py") if "drivers" not in path.parts]
+    code.remove(folder / "differences.py")  # a list, which the suite reads
+    assert sum(_code_lines(path.read_text()) for path in code) <= 2500
 
 
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=lambda part: str(part))
