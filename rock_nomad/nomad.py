@@ -38,6 +38,7 @@ LOG_STREAMS = 16
 """Connections beside those of the reads: a log that is followed takes one for as long as its reader likes."""
 
 PAGE = 1000  # rows of a listing
+_LEAST_WAIT = 0.01  # seconds; none at all would be Nomad's own five minutes
 _HEARTBEAT_LIMIT = 75.0  # seconds without a word; Nomad says one every 30
 _LOG_SILENCE = 30.0  # seconds; of a log that is followed Nomad says a word every second
 
@@ -364,10 +365,14 @@ class Nomad:
             # Outside of the timeout: that a crowd has to queue here is no silence of Nomad's.
             async with self._glances:
                 return await self._fetch_now(path, params, self._config.timeout)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + float(params["wait"].removesuffix("ms")) / 1000
         async with self._polls:
-            # Nomad adds up to a sixteenth to a wait, so that not all waiters return at once.
-            wait = float(params["wait"].removesuffix("ms")) / 1000
-            return await self._fetch_now(path, params, wait * 17 / 16 + self._config.timeout)
+            # Nomad goes on serving, and counting, a query whose caller has given up: so it gets what is left to wait.
+            wait = max(until - loop.time(), _LEAST_WAIT)
+            # It adds up to a sixteenth, so that not all waiters return at once.
+            limit = wait * 17 / 16 + self._config.timeout
+            return await self._fetch_now(path, {**params, "wait": f"{int(wait * 1000)}ms"}, limit)
 
     async def _fetch_now(
         self, path: str, params: Mapping[str, str], limit: float

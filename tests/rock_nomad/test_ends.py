@@ -11,7 +11,7 @@ from rock_nomad.ends import End, find_end, image_fault
 from rock_nomad.life import Life
 from rock_nomad.placement import Verdict
 from tests.rock_nomad.lives import BEGAN, STARTED, allocation, evaluation, event, job
-from tests.rock_nomad.samples import recorded_allocations
+from tests.rock_nomad.samples import recorded_allocations, recording
 
 BUSY = Verdict(kind="busy", message="0 of 1 nodes: full")
 
@@ -38,6 +38,9 @@ KILLING = event("Killing", 8, DisplayMessage="Sent interrupt. Waiting 5s before 
         ("allocs-nocmd", Reason.DRIVER, None),
         ("allocs-noimage", Reason.IMAGE_UNREACHABLE, None),
         ("allocs-lost-and-replaced", Reason.NODE_LOST, None),
+        ("allocs-drained", Reason.DRAINED, 143),
+        ("allocs-moved", Reason.DRAINED, 143),
+        ("allocs-preempted", Reason.PREEMPTED, 143),
     ],
 )
 def test_every_recorded_end_has_its_reason(name: str, reason: Reason, exit_code: int | None) -> None:
@@ -45,6 +48,22 @@ def test_every_recorded_end_has_its_reason(name: str, reason: Reason, exit_code:
     assert (end.reason, end.exit_code) == (reason, exit_code)
     assert end.message.startswith(REASONS[reason].summary)
     assert end.at is not None
+
+
+@pytest.mark.parametrize(("name", "expected"), [("drained", False), ("moved", True), ("preempted", True)])
+def test_what_is_recorded_to_have_begun_anew_is_not_the_sandbox(name: str, expected: bool) -> None:
+    rows = recorded_allocations(f"allocs-{name}")
+    life = Life.from_rows({"Status": "running"}, rows, [])
+    assert life.allocation is not None
+    assert (life.allocation.id, life.is_over, life.is_supplanted) == (rows[0]["ID"], True, expected)
+    assert len(rows) == (2 if expected else 1)
+
+
+def test_the_recorded_sandbox_that_was_given_up_stays_lost_when_its_node_is_back() -> None:
+    seen = recording("given-up")
+    assert seen["Allocations"][0]["ClientStatus"] == "complete"
+    life = Life.from_rows(seen["Job"], seen["Allocations"], seen["Evaluations"])
+    assert find_end(life).reason is Reason.NODE_LOST
 
 
 def test_the_recorded_stop_is_the_users() -> None:

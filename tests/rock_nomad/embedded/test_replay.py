@@ -497,3 +497,29 @@ def test_a_container_that_fails_reads_as_recorded(
         found = [line for line in compare(recordings.load(recording), rows) if "lookup nosuch.invalid" not in line]
         assert found == []
         assert "Failed to pull `nosuch" in str(rows) or recording == "allocs-oom"
+
+
+@pytest.mark.needs("a node to lose")
+@pytest.mark.parametrize(
+    ("recording", "lost_after", "status"),
+    [("allocs-unknown", 600 * SECOND, "unknown"), ("allocs-lost-and-replaced", 0, "lost")],
+)
+def test_a_lost_nodes_allocation_is_as_recorded(
+    frail: Cluster, new_id: NewId, recording: str, lost_after: int, status: str
+) -> None:
+    node = frail.nodes[0]
+    job_id = new_id("lost")
+    job = bare_job(job_id, Config=_SLEEP)
+    group = job["TaskGroups"][0]
+    # Of its own node alone, or its replacement would begin on another.
+    group["Constraints"] = [{"LTarget": "${node.unique.id}", "Operand": "=", "RTarget": node.node_id}]
+    group["Disconnect"] = {"Replace": False, "Reconcile": "keep_original", "LostAfter": lost_after}
+    with registered(frail, job):
+        wait_allocation(frail, job_id, "running")
+        node.kill()
+        try:
+            wait_allocation(frail, job_id, status)
+            rows = frail.nomad("GET", f"/v1/job/{job_id}/allocations").data
+        finally:
+            node.start()
+    assert compare(recordings.load(recording), rows) == []
