@@ -293,6 +293,10 @@ def _render_container(
     # For whoever stands before a node and wonders whose a container is.
     facts = {"sandbox_id": sandbox_id, "tenant": tenant, "cluster": profile.name}
     task["Config"]["labels"] = [{f"com.rock-nomad.{name}": value for name, value in facts.items()}]
+    if spec.gpus:
+        # The driver takes its own runtime for a task with NVIDIA devices, and refuses one that names another.
+        # Source: hashicorp/nomad drivers/docker/driver.go, "conflicting runtime requests".
+        del task["Config"]["runtime"]
     if spec.registry is not None:
         task["Secrets"] = [{"Name": "registry", "Provider": "nomad", "Path": variable_path(sandbox_id)}]
         task["Config"]["auth"] = [{key: f"${{secret.registry.{key}}}" for key in ("username", "password")}]

@@ -244,6 +244,11 @@ def test_a_container_is_as_the_profile_says_and_labelled_with_whose_it_is() -> N
     assert _task(render(SandboxSpec(isolation="runc", shm_bytes=2**22)))["Config"]["shm_size"] == 2**22
 
 
+def test_a_container_with_gpus_leaves_its_runtime_to_the_driver() -> None:
+    assert "runtime" not in _task(render(SandboxSpec(isolation="runc", gpus=1)))["Config"]
+    assert _task(render(SandboxSpec(isolation="runc")))["Config"]["runtime"] == "runc"
+
+
 def test_credentials_stand_in_no_job_that_refers_to_their_variable() -> None:
     registry = Registry(username="me-myself", password="hunter2")
     job = render(SandboxSpec(isolation="runc", registry=registry))

@@ -17,8 +17,10 @@ def test_every_example_is_a_request_file(path: Path) -> None:
 
 
 def test_sizes_are_written_as_people_do() -> None:
-    spec = spec_from_text({"memory": "512m", "disk": "1g", "gpu_memory": "70 GiB", "gpus": 1}, source="here")
+    sizes = {"memory": "512m", "disk": "1g", "shm": "2g", "gpu_memory": "70 GiB"}
+    spec = spec_from_text({**sizes, "gpus": 1}, source="here")
     assert (spec.memory_bytes, spec.disk_bytes, spec.gpu_memory_bytes) == (512 * 2**20, 2**30, 70 * 2**30)
+    assert spec.shm_bytes == 2**31
 
 
 def test_a_step_is_known_by_its_key(tmp_path: Path) -> None:
