@@ -1,10 +1,16 @@
+import asyncio
+import statistics
+import time
+
 import pytest
 
 from rock.wire.errors import SandboxUnreachable
 from rock.wire.messages import RockletEndpoint
-from rock_nomad.consul import Service
+from rock_nomad.consul import Consul, Service
 from rock_nomad.gateway.locator import AddressBook, Locator
+from rock_nomad.names import service_name
 from rock_nomad.tokens import Secrets
+from tests.cluster import Cluster
 
 SECRETS = Secrets(b"n" * 32, b"o" * 32)
 OLD = Secrets(b"o" * 32)
@@ -90,3 +96,49 @@ async def test_a_rocklet_nobody_knows_is_none() -> None:
 async def test_a_secret_this_gateway_lacks_is_named_as_the_cause() -> None:
     with pytest.raises(SandboxUnreachable, match="secret"):
         await _locator(_Consul(tenant="team", managed_by="here", secret="gone")).find("team", "a")
+
+
+# ----------------------------------------------------------------------------------------------------- on a real Consul
+
+NAMES = 10_000
+_BATCH = 64  # operations that Consul takes in one transaction
+_LOOKS = 50
+
+
+def _register(cluster: Cluster, names: list[str]) -> None:
+    """Register rocklets of these names on a node that has no agent, which would take them for mistakes."""
+    cluster.consul("PUT", "/v1/catalog/register", {"Node": "crowd", "Address": "127.0.0.1"})
+    meta = {"tenant": "team", "managed_by": "here", "secret": SECRETS.name}
+    for batch in (names[begin : begin + _BATCH] for begin in range(0, len(names), _BATCH)):
+        services = [{"ID": name, "Service": name, "Port": 1, "Meta": meta} for name in batch]
+        said = cluster.consul(
+            "PUT", "/v1/txn", [{"Service": {"Verb": "set", "Node": "crowd", "Service": each}} for each in services]
+        )
+        assert said.status == 200, said.data
+
+
+async def _seconds_for_a_name(consul: Consul) -> float:
+    """The median of some look-ups, each by a locator that remembers nothing."""
+    taken = []
+    for number in range(_LOOKS):
+        locator = Locator(consul, SECRETS, AddressBook(), cluster="here")
+        began = time.perf_counter()
+        assert await locator.find("team", str(number)) is not None
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("10,000 services")
+async def test_a_name_among_ten_thousand_is_found_as_fast_as_one_among_fifty(cluster: Cluster) -> None:
+    names = [service_name(str(number)) for number in range(NAMES)]
+    try:
+        await asyncio.to_thread(_register, cluster, names[:_LOOKS])
+        async with Consul(cluster.consul_config()) as consul:
+            alone = await _seconds_for_a_name(consul)
+            await asyncio.to_thread(_register, cluster, names)
+            crowded = await _seconds_for_a_name(consul)
+    finally:
+        cluster.consul("PUT", "/v1/catalog/deregister", {"Node": "crowd"})
+    # Two hundred times as many names; what grew with them would show beyond any noise.
+    assert crowded < 10 * alone + 0.005
