@@ -24,7 +24,7 @@ from rock_nomad.folders import make_once
 
 __all__ = ["archive_bundle", "ensure_bundle", "ensure_cached_bundle", "make_current", "try_bundle"]
 
-_KEPT = 2 * 86_400  # seconds that a bundle stays in the cache unasked for; sandboxes on one machine live a day at most
+_KEPT = 7 * 86_400  # seconds that a bundle stays in the cache unasked for; who runs `dev` longer starts it anew
 
 _TRIAL = "import uvloop, rocklet.server, rocklet.__main__; print(open('/proc/self/maps').read())"
 _MAPPED_PROGRAM = re.compile(r"^\S+ r-xp .* (/\S+)$", re.MULTILINE)

@@ -150,11 +150,11 @@ async def _bundle_for(isolation: str) -> Path | None:
         return None
     if kind.driver == "docker" and not _answers(docker_socket()):
         raise BadRequestRockError(f"{isolation} needs a Docker engine, and none answers at {docker_socket()}")
-    from rock_nomad.bundle.build import ensure_bundle  # likewise
+    from rock_nomad.bundle.build import ensure_cached_bundle  # likewise
 
     with Progress() as progress:
         progress.show("making the bundle that containers start from (some ten seconds, once)")
-        return await asyncio.to_thread(ensure_bundle, cache_folder() / "bundles", progress.update)
+        return await asyncio.to_thread(ensure_cached_bundle, cache_folder(), progress.update)
 
 
 def _answers(path: Path) -> bool:

@@ -89,7 +89,7 @@ def test_current_is_the_last_one_built(tmp_path: Path) -> None:
 
 def test_a_cache_keeps_what_is_asked_for_and_lets_the_rest_go(tmp_path: Path) -> None:
     own = tmp_path / "own-bundles"
-    for name, age_days in (("rocklet-old", 3), ("rocklet-recent", 1)):
+    for name, age_days in (("rocklet-old", 8), ("rocklet-recent", 6)):
         (own / name / "lib").mkdir(parents=True)
         (own / f"{name}.tar.gz").touch()
         for path in (own / name, own / f"{name}.tar.gz"):
