@@ -8,17 +8,16 @@ from typing import Annotated
 
 import typer
 
+from rock.wire.errors import BadRequestRockError
 from rock.wire.sizes import format_size
+from rock_nomad.bundle import BUNDLE_MOUNT
 from rock_nomad.cli.output import Progress, out
-from rock_nomad.config import cache_folder
 
 __all__ = ["COMMANDS"]
 
 
 async def build(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where bundles are kept; this user's cache if left out.")
-    ] = None,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where bundles are kept.")] = Path(BUNDLE_MOUNT),
     *,
     archive: Annotated[bool, typer.Option("--archive", help="Also make a .tar.gz, for nodes without it.")] = False,
 ) -> None:
@@ -27,8 +26,11 @@ async def build(
 
     with Progress() as progress:
         progress.show("building the bundle (about ten seconds, once)")
-        bundle = await asyncio.to_thread(ensure_bundle, folder or cache_folder() / "bundles", progress.update)
-        current = make_current(bundle)
+        try:
+            bundle = await asyncio.to_thread(ensure_bundle, folder, progress.update)
+            current = make_current(bundle)
+        except OSError as error:
+            raise BadRequestRockError(f"{folder} cannot be written: {error}; be root, or name another DIR") from error
         if archive:
             progress.show("packing it")
             packed, digest = await asyncio.to_thread(archive_bundle, bundle)
