@@ -9,11 +9,12 @@ import select
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rock.wire.errors import RockException, SandboxEnded, SandboxNotFound, StartFailed
+from rock.wire.errors import OutcomeUnknown, RockException, SandboxEnded, SandboxNotFound, StartFailed
 from rock.wire.messages import RunRequest, SandboxStatus, State
 from rock.wire.operations import CREATE_SESSION, GET_CLOCKS, GET_SANDBOX, LIST_SANDBOXES, RUN_IN_SESSION
 from rock.wire.reasons import Reason
@@ -199,10 +200,20 @@ async def test_a_sandbox_whose_node_is_cut_off_and_whose_rocklet_answers_goes_on
 # --------------------------------------------------------------------------------------------- operators, schedulers
 
 
-async def test_a_drained_sandbox_has_ended_and_is_not_begun_elsewhere(frail: Cluster) -> None:
+async def test_a_drained_sandbox_has_ended_and_is_not_begun_elsewhere(frail: Cluster, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
     async with start_gateway(frail) as gateway:
         sandbox = await _begin(frail, gateway)
+        await gateway.call(CREATE_SESSION, sandbox_id=sandbox.sandbox_id)
+        command = RunRequest(command=f"echo > {begun}; sleep 600")
+        running = asyncio.ensure_future(gateway.call(RUN_IN_SESSION, command, sandbox_id=sandbox.sandbox_id))
+        await asyncio.to_thread(begun.read_text)
         async with _drained(frail, _node_of(frail, sandbox)):
+            # Not as if it had been canceled: it is nobody's doing in the sandbox.
+            with pytest.raises(OutcomeUnknown) as caught:
+                await running
+            assert (caught.value.reason, caught.value.details["executed"]) == (Reason.DRAINED, "unknown")
             await _wait_ended(frail, sandbox)
             await _check_end(gateway, sandbox, Reason.DRAINED, StartFailed)
             assert len(await _allocations(frail, sandbox)) == 1

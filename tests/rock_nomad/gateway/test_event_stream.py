@@ -138,11 +138,15 @@ async def test_where_nomad_has_dropped_events_whoever_waits_looks_again() -> Non
                 watcher = Watcher(nomad, pause=0.01)
                 with (
                     watcher.subscribe(f"sbx-{created.sandbox_id}") as news,
+                    watcher.subscribe("sbx-other") as others,
                     hearing("rock_nomad.gateway.event_stream", "nomad has dropped events") as has_dropped,
                 ):
                     async with asyncio.TaskGroup() as tasks:
                         watching = tasks.create_task(watcher.run())
                         await news.changed()
+                        await others.changed()
+                        await gateway.create("other", **MOCK)
+                        await others.changed()  # so the stream has been read to some index
                         relay.down = True
                         relay.cut()
                         await gateway.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)
