@@ -193,7 +193,8 @@ async def test_a_foreign_tenants_sandbox_is_as_unknown_as_one_that_never_was(gat
 
 async def _refusal(gateway: Gateway, operation: Operation, sandbox_id: str) -> tuple[int, str]:  # type: ignore[type-arg]
     path = operation.gateway_path.replace("{sandbox_id}", sandbox_id)
-    query = {"path": "/etc/hostname"} if operation.carries in ("upload", "download") else None
+    takes_path = operation.carries != "json" and "path" in operation.request.__struct_fields__
+    query = {"path": "/etc/hostname"} if takes_path else None
     data = b"{}" if operation.carries == "json" else None
     headers = {"X-API-Key": "key-b", "Content-Type": "application/json"}
     async with gateway.session.request(
