@@ -1,4 +1,4 @@
-"""What a cluster may leave when its agents are killed: processes, containers, mounts and files.
+"""What a cluster may leave when its agents are killed: processes, containers, mounts, control groups and files.
 
 A Nomad client that is killed leaves its tasks running and their secrets mounted.  Everything is known by the cluster's
 folder: agents name it on their command line, what they start inherits it as TMPDIR, containers mount from it.
@@ -12,13 +12,14 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 __all__ = ["sweep"]
 
 _DIE_TIMEOUT = 10.0  # seconds for what was killed to be gone
 _DOCKER_TIMEOUT = 60.0  # seconds for its engine to remove containers
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _NOMADS_LABEL = "com.hashicorp.nomad.alloc_id"
 
 
@@ -30,6 +31,7 @@ def sweep(folder: Path) -> None:
         _kill(doomed)
     _remove_containers(folder)
     _unmount_below(folder)
+    _remove_control_groups({path.name for path in folder.glob("*/alloc/*")})
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -95,3 +97,11 @@ def _unmount_below(folder: Path) -> None:
         target = line.split()[1]
         if target.startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", target], check=False, capture_output=True)
+
+
+def _remove_control_groups(alloc_ids: Collection[str]) -> None:
+    """The groups of allocations' tasks, one in each hierarchy of cgroups v1."""
+    for group, _, _ in os.walk(_CONTROL_GROUPS, topdown=False):
+        if os.path.basename(group).partition(".")[0] in alloc_ids:
+            with contextlib.suppress(OSError):  # it has a process still
+                os.rmdir(group)

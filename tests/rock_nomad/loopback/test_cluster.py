@@ -50,6 +50,10 @@ def run(cluster: Cluster, job_id: str) -> str:
     return str(rows[0]["ID"])
 
 
+def _control_groups_of(alloc_id: str) -> list[Path]:
+    return [*Path("/sys/fs/cgroup").rglob(f"{alloc_id}.*")]
+
+
 def test_a_client_that_was_killed_finds_its_tasks_again(cluster: Cluster) -> None:
     alloc_id = run(cluster, "killed-client")
     tasks = pids_naming(alloc_id)
@@ -87,7 +91,9 @@ def test_the_end_of_its_owners_stdin_leaves_nothing() -> None:
     with run_cluster("real") as cluster:
         alloc_id = run(cluster, "left")
         assert pids_naming(alloc_id)
+        assert _control_groups_of(alloc_id)
     assert not pids_naming(alloc_id)
+    assert not _control_groups_of(alloc_id)
     assert alloc_id not in Path("/proc/self/mounts").read_text()
 
 
