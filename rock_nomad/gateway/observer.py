@@ -33,6 +33,9 @@ LAST_WORD_WAIT = 5.0  # seconds for Nomad to say that a task has ended; some 300
 _LIVE = frozenset({"pending", "running", "unknown"})
 """Of allocations that may have a rocklet: one whose node is cut off from Nomad can still answer us."""
 
+_HERE = frozenset({"pending", "running"})
+"""Of those, where Nomad hears from the node."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
@@ -70,9 +73,9 @@ class Sighting:
 
     @property
     def seems_to_run(self) -> bool:
-        """Whether its rocklet should answer, as far as Nomad knows."""
+        """Whether its rocklet may answer, as far as Nomad knows, which hears of a start a quarter of a second late."""
         place = self.life.allocation
-        return self.has_rocklet and not self.life.is_over and place is not None and place.client_status == "running"
+        return self.has_rocklet and not self.life.is_over and place is not None and place.client_status in _HERE
 
     def alone(self, profile: ClusterProfile) -> Snapshot:
         """A snapshot of this sandbox and no other."""
