@@ -28,6 +28,8 @@ async def homed(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 async def test_pip_is_pointed_to_a_mirror(homed: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_network, "_PIP", _network._PIP.replace("/home/*", f"{tmp_path}/none/*"))
+    fit = _network._SPEEDUPS[SpeedupType.PIP]._replace(check="true")  # whether this machine has pip is not the point
+    monkeypatch.setitem(_network._SPEEDUPS, SpeedupType.PIP, fit)
     observation = await homed.network.speedup(SpeedupType.PIP, "https://mirror.example/")
     assert (observation.exit_code, observation.output) == (0, "pip source configuration completed")
     said = (tmp_path / ".pip" / "pip.conf").read_text()

@@ -160,13 +160,18 @@ async def test_a_cancelled_call_frees_its_session_within_two_seconds(direct: str
             assert time.monotonic() - begun < 2
 
 
-def test_a_loop_that_is_interrupted_ends_its_command(started: Sandbox) -> None:
+def test_a_loop_that_is_interrupted_ends_its_command(started: Sandbox, tmp_path: Path) -> None:
     mark = f"sleep 3600.{os.getpid()}"
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
     program = f"""
 import asyncio, os, pickle, signal, sys, threading
 sandbox = pickle.loads(sys.stdin.buffer.read())
-threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-asyncio.run(sandbox.arun({mark!r}, session="work"))
+def interrupt():
+    open({str(begun)!r}).close()  # returns once the command has opened it, too
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+asyncio.run(sandbox.arun({f": > {begun}; {mark}"!r}, session="work"))
 """
     ended = subprocess.run(
         [sys.executable, "-c", program], input=pickle.dumps(started), capture_output=True, timeout=60, check=False

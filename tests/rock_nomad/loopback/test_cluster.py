@@ -75,7 +75,7 @@ def test_servers_that_were_ended_know_what_they_knew(cluster: Cluster, end: str)
     for server in (cluster.server, cluster.consul_server):
         getattr(server, end)()
         server.start()
-    assert cluster.consul("GET", f"/v1/kv/{end}").data[0]["Key"] == end
+    assert cluster.consul("GET", f"/v1/kv/{end}?consistent").data[0]["Key"] == end
     cluster.wait_for(f"/v1/allocation/{alloc_id}", lambda row: row["ClientStatus"] == "running")
     cluster.nomad("DELETE", f"/v1/job/servers-{end}?purge=true")
 
