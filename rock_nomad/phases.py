@@ -62,7 +62,7 @@ def _steps(life: Life, state: State, isolation: IsolationProfile, waits_for: str
         ended=placed_at,
         message=waits_for if place is None else "",
     )
-    yield _image_pull(place, isolation)
+    yield _image_pull(place, state, isolation)
     started_at = place.started_at if place is not None else None
     setup = place.event("Task Setup", "Received") if place is not None else None
     yield _Step(
@@ -81,12 +81,13 @@ def _steps(life: Life, state: State, isolation: IsolationProfile, waits_for: str
     )
 
 
-def _image_pull(place: Allocation | None, isolation: IsolationProfile) -> _Step:
+def _image_pull(place: Allocation | None, state: State, isolation: IsolationProfile) -> _Step:
     if place is None or not isolation.uses_image:
         return _Step(name="image_pull", is_done=place is not None, message="no image is used")
     pull, failure = place.event("Driver"), place.event(*START_FAILURES)
     began = pull.at if pull is not None else place.created_at
-    if place.started_at is not None:
+    # A rocklet that answers has its image, though Nomad may take some hundred milliseconds more to say when it began.
+    if place.started_at is not None or state is State.RUNNING:
         return _Step(name="image_pull", is_done=True, began=began, ended=place.started_at)
     # What failed for another reason has its image.
     is_done = failure is not None and image_fault(failure.message) is None

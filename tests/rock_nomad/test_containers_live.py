@@ -122,7 +122,7 @@ async def test_a_private_image_comes_with_its_password_which_is_seen_nowhere(
         created = await _create(gateway, image=image, registry=account)
         assert created.state is State.RUNNING
         pull = created.phases["image_pull"]
-        assert (pull.status, pull.started_at is not None, pull.completed_at is not None) == (Phase.SUCCESS, True, True)
+        assert (pull.status, pull.started_at is not None) == (Phase.SUCCESS, True)
         job = f"/v1/job/sbx-{created.sandbox_id}"
         seen = [cluster.nomad("GET", path).data for path in (job, f"{job}/allocations", "/v1/jobs?meta=true")]
         seen += [await _settled(gateway, created.sandbox_id), engine.client.inspect_container(_ours(engine)[0])]

@@ -38,6 +38,10 @@ def test_the_steps_come_one_after_the_other() -> None:
     assert _statuses(allocation(SETUP, PULL, STARTED), state=State.RUNNING) == ["success"] * 4
 
 
+def test_who_answers_has_begun_whatever_nomad_knows_of_it_yet() -> None:
+    assert _statuses(allocation(SETUP, PULL, status="pending"), state=State.RUNNING) == ["success"] * 4
+
+
 def test_each_step_says_what_it_is_at() -> None:
     assert _phases()["placement"] == (Phase.RUNNING, "full")
     assert _phases(allocation(SETUP, PULL, status="pending"))["image_pull"] == (Phase.RUNNING, "Downloading image")
