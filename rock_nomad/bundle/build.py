@@ -86,7 +86,9 @@ def archive_bundle(bundle: Path) -> tuple[Path, str]:
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    return entry.replace(mtime=0, uid=0, gid=0, uname="", gname="", deep=False)
+    entry.mtime = entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
 
 
 # ---------------------------------------------------------------------------------------------------------- manifest

@@ -69,7 +69,9 @@ def test_its_archive_runs_wherever_it_is_unpacked(fresh: Path, tmp_path: Path) -
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == digest
     with tarfile.open(archive) as tar:
         assert {(entry.mtime, entry.uid, entry.uname) for entry in tar} == {(0, 0, "")}
-        tar.extractall(tmp_path / "elsewhere", filter="data")
+    (tmp_path / "elsewhere").mkdir()
+    # By the program: what is safe has another spelling in each Python from 3.11.2 on.
+    subprocess.run(["tar", "-xzf", archive, "-C", tmp_path / "elsewhere"], check=True)
     try_bundle(tmp_path / "elsewhere")
     assert _digests(tmp_path / "elsewhere") == _digests(fresh)
 
