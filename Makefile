@@ -35,7 +35,7 @@ setup: $(READY)
 # Once set up, nothing here needs a network.  The wheels serve the tests that install the client in clean venvs.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "rock-nomad needs Python 3.11 or later, but $(PYTHON) is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
-	@echo "setting up .venv (about half a minute the first time)"
+	@echo "setting up .venv (one to two minutes the first time)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m tests.pythons .cache/wheels

@@ -24,7 +24,7 @@ from rock.wire.messages import (
 )
 from rocklet.actions import Call
 from rocklet.dialects.swerex import messages as swerex
-from rocklet.dialects.swerex.faults import CommandTimeoutError, NoExitCodeError, NonZeroExitCodeError
+from rocklet.dialects.swerex.faults import CommandTimeoutError, NoExitCodeError, NonZeroExitCodeError, SwerexFault
 from rocklet.engine import Engine
 
 __all__ = ["CALLS", "Perform"]
@@ -69,8 +69,8 @@ async def _run_command(engine: Engine, asked: swerex.Command, call: Call) -> msg
     if done.timed_out:
         raise CommandTimeoutError(f"{done.failure_reason}.  Its output until then:\n{output!r}")
     exit_code = 0 if is_dialogue else done.exit_code
-    if asked.check == "raise" and not done.expect_string:
-        _check(asked.command, exit_code, asked.error_msg, f"Here is the output:\n{output!r}", done.failure_reason)
+    if asked.check == "raise" and not done.expect_string and exit_code != 0:
+        raise _failed(asked, exit_code, f"Here is the output:\n{output!r}", done.failure_reason)
     return swerex.Observed(
         output=output,
         exit_code=None if asked.check == "ignore" else exit_code,
@@ -95,11 +95,11 @@ async def _execute(engine: Engine, asked: swerex.Execute, call: Call) -> msgspec
         timeout=asked.timeout,
     )
     done = await engine.execute(request, call)
-    printed = f"Stdout:\n{done.stdout!r}\nStderr:\n{done.stderr!r}"
-    if done.timed_out:
-        raise CommandTimeoutError(f"{done.failure_reason}.  Its output until then:\n{printed}")
-    if asked.check:
-        _check(asked.command, done.exit_code, asked.error_msg, printed, done.failure_reason)
+    if done.timed_out or (asked.check and done.exit_code != 0):
+        printed = f"Stdout:\n{done.stdout!r}\nStderr:\n{done.stderr!r}"
+        if done.timed_out:
+            raise CommandTimeoutError(f"{done.failure_reason}.  Its output until then:\n{printed}")
+        raise _failed(asked, done.exit_code, printed, done.failure_reason)
     return swerex.Output(stdout=done.stdout, stderr=done.stderr, exit_code=done.exit_code)
 
 
@@ -159,10 +159,9 @@ def _absolute(engine: Engine, path: str) -> str:
     return os.path.join(engine.home, path)
 
 
-def _check(command: str | list[str], exit_code: int | None, error_msg: str, printed: str, why: str) -> None:
-    """Raises NonZeroExitCodeError, NoExitCodeError: with the words that SWE-ReX has for it."""
-    intro = f"{error_msg}: " if error_msg else ""
+def _failed(asked: swerex.Command | swerex.Execute, exit_code: int | None, printed: str, why: str) -> SwerexFault:
+    """The exception for an exit code that is not 0, or not known, with the words that SWE-ReX has for it."""
+    intro = f"{asked.error_msg}: " if asked.error_msg else ""
     if exit_code is None:
-        raise NoExitCodeError(f"{intro}Command {command!r} has no exit code: {why}. {printed}")
-    if exit_code != 0:
-        raise NonZeroExitCodeError(f"{intro}Command {command!r} failed with exit code {exit_code}. {printed}")
+        return NoExitCodeError(f"{intro}Command {asked.command!r} has no exit code: {why}. {printed}")
+    return NonZeroExitCodeError(f"{intro}Command {asked.command!r} failed with exit code {exit_code}. {printed}")
