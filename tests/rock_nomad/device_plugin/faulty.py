@@ -19,9 +19,11 @@ from rock_nomad.device_plugin.devices import DeviceGroup, GroupStatistics, Hardw
 from rock_nomad.device_plugin.plugin import Plugin, open_hardware
 from rock_nomad.device_plugin.process import run
 
-__all__ = ["FAULT", "HOWS", "STEPS", "TOLD", "main"]
+__all__ = ["FAULT", "FOLLOWS", "HOWS", "MEASURES", "STEPS", "TOLD", "main"]
 
 FAULT, TOLD = "fault", "told"
+FOLLOWS, MEASURES = "follows", "measures"
+"""What is told when the agent has the first answer of each of its two streams."""
 STEPS = ("configure", "fingerprint", "reserve", "statistics", "look", "pause", "measure", "name variables")
 """Nomad's calls of a plugin that runs, and the plugin's of its hardware."""
 HOWS = ("raise", "exit", "hang")
@@ -100,7 +102,7 @@ class FaultyPlugin(Plugin):
         self._faults.strike("fingerprint")
         for number, response in enumerate(super().fingerprint(request, context)):
             if number == 0:
-                self._faults.tell("follows")
+                self._faults.tell(FOLLOWS)
             yield response
 
     def reserve(self, request: m.ReserveRequest, context: grpc.ServicerContext) -> m.ReserveResponse:
@@ -109,7 +111,10 @@ class FaultyPlugin(Plugin):
 
     def statistics(self, request: m.StatsRequest, context: grpc.ServicerContext) -> Iterator[m.StatsResponse]:
         self._faults.strike("statistics")
-        return super().statistics(request, context)
+        for number, response in enumerate(super().statistics(request, context)):
+            if number == 0:
+                self._faults.tell(MEASURES)
+            yield response
 
 
 def main() -> None:
