@@ -62,6 +62,8 @@ _EXITS: Mapping[int, Reason] = {
 # rocklet can be ended by a signal alone, so that no policy reaches these to be spared a reward.
 _EARLY_EXITS = frozenset({1, 2, int(RockletExit.EARLY), 126, 127})
 
+_KILLED = 128 + 9  # by SIGKILL, as the kernel does
+
 START_FAILURES = (
     "Driver Failure",
     "Setup Failure",
@@ -90,8 +92,13 @@ def _by_max_run_duration(place: Allocation) -> Reason | None:
 
 
 def _by_oom(place: Allocation) -> Reason | None:
-    taken = any(event.type == "Terminated" and event.details.get("oom_killed") == "true" for event in place.events)
-    return Reason.OOM if taken else None
+    # An engine says "OOM killed" of a container in which a command was ever taken, however the container itself ended
+    # later: it counts only for an end that looks like it.
+    # Source: moby/moby libcontainerd/remote/client.go, processEventStream.
+    exit_event = _exit_event(place)
+    if exit_event is None or exit_event.exit_code != _KILLED or _was_killed(place):
+        return None
+    return Reason.OOM if exit_event.details.get("oom_killed") == "true" else None
 
 
 def _by_preemption(place: Allocation) -> Reason | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rock.wire.errors import RockException
+from rock.wire.errors import RockException, SandboxDied
 from rock.wire.messages import ExecuteRequest, GetSandboxRequest, Phase, SandboxStatus, State
 from rock.wire.operations import EXECUTE, GET_SANDBOX, STOP_SANDBOX
 from rock.wire.reasons import Reason
@@ -156,8 +156,27 @@ async def test_memory_beyond_its_own_ends_the_command_and_not_the_sandbox(gatewa
     ran = await gateway.call(
         EXECUTE, ExecuteRequest(command=["/bin/tail", "/dev/zero"]), sandbox_id=created.sandbox_id
     )
-    assert ran.exit_code != 0
+    assert (ran.exit_code, ran.failure_reason.partition(":")[0]) == (137, "oom")
     assert (await _settled(gateway, created.sandbox_id)).state is State.RUNNING
+    await gateway.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)
+    assert (await _settled(gateway, created.sandbox_id)).reason is Reason.USER
+
+
+async def test_memory_that_no_command_holds_ends_the_sandbox_and_says_so(gateway: Gateway, engine: Engine) -> None:
+    created = await _create(gateway, image=engine.busybox, shm_bytes=2 * MEMORY)
+    hoard = ExecuteRequest(command=["/bin/sh", "-c", "cat /dev/zero >> /dev/shm/hoard"])
+
+    async def hoard_on() -> None:
+        async with asyncio.timeout(60):
+            while True:
+                await gateway.call(EXECUTE, hoard, sandbox_id=created.sandbox_id)
+
+    # What it has written stays when the kernel takes the command, so that in the end only the rocklet can be taken.
+    with pytest.raises(SandboxDied) as died:
+        await hoard_on()
+    assert died.value.reason is Reason.OOM
+    status = await _settled(gateway, created.sandbox_id)
+    assert (status.state, status.reason, status.exit_code) == (State.STOPPED, Reason.OOM, 137)
 
 
 @pytest.mark.parametrize("python", [Path(sys.executable), None], ids=["ours", "published"])

@@ -25,6 +25,11 @@ def _exited(exit_code: int, *before: dict[str, Any], **fields: object) -> dict[s
     return allocation(STARTED, *before, event("Terminated", 9, exit_code=exit_code), status="failed", **fields)
 
 
+def _oom_killed(exit_code: int) -> dict[str, Any]:
+    """The end of a container whose engine once saw the kernel take something in it for want of memory."""
+    return event("Terminated", 9, exit_code=exit_code, Details={"oom_killed": "true"})
+
+
 KILLING = event("Killing", 8, DisplayMessage="Sent interrupt. Waiting 5s before force killing")
 
 
