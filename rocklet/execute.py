@@ -1,4 +1,4 @@
-"""One program, without a session: its stdout, its stderr and its exit code."""
+"""One program, without a session: its streams, its limits and its exit code."""
 
 from __future__ import annotations
 
@@ -7,70 +7,82 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
+
+import msgspec
 
 from rock.wire.messages import CommandOutput, ExecuteRequest
 from rocklet.actions import Call
 from rocklet.descriptors import Inlet, Outlet
 from rocklet.memory import KILLED, OOM_REASON
+from rocklet.patience import Patience
 from rocklet.processes import Children
 from rocklet.sessions.output import Output
 from rocklet.sessions.shell import find_flavor
 from rocklet.surroundings import Surroundings
 
-__all__ = ["execute"]
+__all__ = ["Program", "ProgramEnd", "execute"]
 
 _LINGER = 0.1  # seconds for what outlives the program (`tee >(...)`) to close its output; a daemon never does
+
+
+class ProgramEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """How a program ended."""
+
+    exit_code: int | None
+    """None when it was killed by us."""
+    timed_out: bool
+    canceled: bool
+    failure_reason: str
+    duration: float
+    """Seconds."""
 
 
 async def execute(
     request: ExecuteRequest, call: Call, children: Children, surroundings: Surroundings
 ) -> CommandOutput:
-    """Run a program to its end, its timeout or its cancellation; the latter two kill its process group.
+    """Run a program to its end, one of its time-outs or its cancellation; all but the first kill its process group.
 
-    A text is run by the shell that sessions have.  A background process that keeps the output open delays nothing,
-    and lives.
-    Raises CommandFailed: no such program, no such directory.  InvalidRequest: a text, and the image has no shell.
+    A background process that keeps the output open delays nothing, and lives.
+    Raises what `Program` raises.
     """
-    began, ooms = time.monotonic(), children.ooms.count()
-    program = _Program(request, children, surroundings)
-    try:
-        done, _ = await asyncio.wait(
-            (program.child.exited, call.canceled), timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED
-        )
-        was_killed = program.child.exited not in done
-        if was_killed:
-            program.child.signal_group(signal.SIGKILL)
-        exit_code = await program.child.exited
-        await program.collect()
-    except BaseException:
-        program.child.signal_group(signal.SIGKILL)
-        raise
-    finally:
-        program.let_go()
-    reason = ""
-    if was_killed:
-        reason = "canceled" if done else f"timed out after {request.timeout:g} s"
-        reason += "; its process group was killed"
-    elif exit_code == KILLED and children.ooms.count() > ooms:
-        reason = OOM_REASON
+    stdout, stderr = Output(request.max_output_bytes), Output(request.max_output_bytes)
+    program = Program(request, children, surroundings, stdout.feed, stderr.feed)
+    end = await program.run(call.canceled)
     return CommandOutput(
-        stdout=await program.stdout.text(),
-        stderr=await program.stderr.text(),
-        exit_code=None if was_killed else exit_code,
-        timed_out=was_killed and not done,
-        canceled=was_killed and bool(done),
-        failure_reason=reason,
-        cut_bytes=program.stdout.cut_bytes + program.stderr.cut_bytes,
-        duration=time.monotonic() - began,
+        stdout=await stdout.text(),
+        stderr=await stderr.text(),
+        exit_code=end.exit_code,
+        timed_out=end.timed_out,
+        canceled=end.canceled,
+        failure_reason=end.failure_reason,
+        cut_bytes=stdout.cut_bytes + stderr.cut_bytes,
+        duration=end.duration,
     )
 
 
-class _Program:
-    """A program and its three pipes."""
+class Program:
+    """A program and its three pipes.  What it prints goes to two sinks until it has ended, and then nowhere.
 
-    def __init__(self, request: ExecuteRequest, children: Children, surroundings: Surroundings) -> None:
-        self.stdout, self.stderr = Output(request.max_output_bytes), Output(request.max_output_bytes)
+    A text is run by the shell that sessions have.  With `keep_stdin` its stdin stays open behind the request's.
+    Raises CommandFailed: no such program, no such directory.  InvalidRequest: a text, and the image has no shell.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it needs, and where its streams lead
+        self,
+        request: ExecuteRequest,
+        children: Children,
+        surroundings: Surroundings,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        *,
+        keep_stdin: bool = False,
+    ) -> None:
+        self._ooms = children.ooms
+        self._ooms_before = children.ooms.count()
+        self._began = time.monotonic()
         self._is_over = False
+        self._patience = Patience(request.timeout, request.silence_timeout)
         argv = request.command
         if isinstance(argv, str):
             argv = [find_flavor(surroundings.env.get("PATH", os.defpath))[1], "-c", argv]
@@ -78,8 +90,8 @@ class _Program:
         theirs, ours = (stdin[0], stdout[1], stderr[1]), (stdin[1], stdout[0], stderr[0])
         try:
             errors = theirs[1] if request.merge_streams else theirs[2]
-            streams = (theirs[0] if request.stdin else subprocess.DEVNULL, theirs[1], errors)
-            self.child = children.spawn(argv, surroundings, streams=streams)
+            reads = theirs[0] if request.stdin or keep_stdin else subprocess.DEVNULL
+            self.child = children.spawn(argv, surroundings, streams=(reads, theirs[1], errors))
         except BaseException:
             for fd in ours:
                 os.close(fd)
@@ -87,12 +99,48 @@ class _Program:
         finally:
             for fd in theirs:
                 os.close(fd)
-        self._stdin = Outlet(ours[0])
-        self._stdin.send(request.stdin.encode("utf-8", "surrogatepass"))
-        self._stdin.close_when_sent()
-        self._inlets = (Inlet(ours[1], self._on_stdout), Inlet(ours[2], self._on_stderr))
+        self.stdin = Outlet(ours[0])
+        self.stdin.send(request.stdin.encode("utf-8", "surrogatepass"))
+        if not keep_stdin:
+            self.stdin.close_when_sent()
+        self._inlets = (Inlet(ours[1], self._until_over(on_stdout)), Inlet(ours[2], self._until_over(on_stderr)))
 
-    async def collect(self) -> None:
+    @property
+    def duration(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began
+
+    async def run(self, canceled: asyncio.Future[None]) -> ProgramEnd:
+        """How it ended: by itself, or killed with its process group at one of its limits or when it was called off."""
+        try:
+            limit = await self._patience.wait(self.child.exited, canceled)
+            was_killed = not self.child.exited.done()
+            if was_killed:
+                self.child.signal_group(signal.SIGKILL)
+            exit_code = await self.child.exited
+            await self._collect()
+        except BaseException:
+            self.child.signal_group(signal.SIGKILL)
+            raise
+        finally:
+            # What comes from now on is still read, or what lives on would die of writing it.
+            self._is_over = True
+            self.stdin.close()
+        return ProgramEnd(
+            exit_code=None if was_killed else exit_code,
+            timed_out=was_killed and bool(limit),
+            canceled=was_killed and not limit,
+            failure_reason=self._explain(exit_code, limit or "canceled" if was_killed else ""),
+            duration=self.duration,
+        )
+
+    def _explain(self, exit_code: int, limit: str) -> str:
+        if limit:
+            return f"{limit}; its process group was killed"
+        was_oom = exit_code == KILLED and self._ooms.count() > self._ooms_before
+        return OOM_REASON if was_oom else ""
+
+    async def _collect(self) -> None:
         """Take what the program has printed, once it has ended."""
         for inlet in self._inlets:
             inlet.drain()
@@ -100,15 +148,10 @@ class _Program:
         if unended:
             await asyncio.wait(unended, timeout=_LINGER)
 
-    def let_go(self) -> None:
-        """Keep no more of what comes.  It is still read, or what lives on would die of writing it."""
-        self._is_over = True
-        self._stdin.close()
+    def _until_over(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        def take(data: bytes) -> None:
+            if not self._is_over:
+                self._patience.hear()
+                sink(data)
 
-    def _on_stdout(self, data: bytes) -> None:
-        if not self._is_over:
-            self.stdout.feed(data)
-
-    def _on_stderr(self, data: bytes) -> None:
-        if not self._is_over:
-            self.stderr.feed(data)
+        return take

@@ -15,6 +15,7 @@ from rock.wire.errors import CommandFailed, InvalidRequest, SessionBusy, Session
 from rock.wire.messages import InterruptRequest, Observation, RunRequest, Session
 from rocklet.actions import Call
 from rocklet.memory import KILLED, OOM_REASON, OomCounter
+from rocklet.patience import Patience
 from rocklet.processes import Children
 from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.shell import Shell
@@ -200,17 +201,19 @@ class BashSession:
         shell = self._shell
         assert shell is not None
         expectation = Expectation(request.expect, are_patterns=request.expect_patterns) if request.expect else None
+        patience = Patience(request.timeout, request.silence_timeout)
+        output = Output(request.max_output_bytes, lambda _: patience.hear())
         if not shell.is_busy:
-            shell.begin(request.command, limit=request.max_output_bytes, expectation=expectation)
+            shell.begin(request.command, output, expectation=expectation)
         elif request.interactive or request.interactive_quit:
-            shell.type(request.command, limit=request.max_output_bytes, expectation=expectation)
+            shell.type(request.command, output, expectation=expectation)
         else:
             raise SessionBusy(
                 f"a program is in the foreground of session {self.name!r}; talk to it with interactive, or interrupt it"
             )
         self._interrupted = asyncio.get_running_loop().create_future()
         try:
-            end = await self._wait(shell, request, call)
+            end = await self._wait(shell, patience, call)
         finally:
             self._interrupted = None
         if self._is_closed:  # the command ends with the session, even if its mark is faster than the shell's end
@@ -225,20 +228,15 @@ class BashSession:
         output, seen = shell.take_expected()
         return await observer.observe(output, expect_string=seen)
 
-    async def _wait(self, shell: Shell, request: RunRequest, call: Call) -> _End | None:
+    async def _wait(self, shell: Shell, patience: Patience, call: Call) -> _End | None:
         """Wait for whatever comes first; the reason if the command is to be ended."""
         assert self._interrupted is not None
-        done, _ = await asyncio.wait(
-            (shell.finished, shell.ended, shell.expected, call.canceled, self._interrupted),
-            timeout=request.timeout,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if not done:
-            reason = f"timed out after {request.timeout:g} s; its process group was killed"
-            return _End(reason=reason, timed_out=True)
-        if done & {shell.finished, shell.ended, shell.expected}:
+        limit = await patience.wait(shell.finished, shell.ended, shell.expected, call.canceled, self._interrupted)
+        if limit:
+            return _End(reason=f"{limit}; its process group was killed", timed_out=True)
+        if shell.finished.done() or shell.ended.done() or shell.expected.done():
             return None
-        if call.canceled in done:
+        if call.canceled.done():
             return _End(reason="canceled; its process group was ended", canceled=True)
         return _End(reason="interrupted", grace=self._interrupted.result(), tells_exit_code=True)
 
@@ -307,7 +305,7 @@ class BashSession:
         return await printed.text()
 
     async def _run_quietly(self, shell: Shell, command: str) -> None:
-        shell.begin(command, limit=_STARTUP_OUTPUT)
+        shell.begin(command, Output(_STARTUP_OUTPUT))
         await asyncio.wait((shell.finished, shell.ended), return_when=asyncio.FIRST_COMPLETED)
         if shell.ended.done():
             shell.release()

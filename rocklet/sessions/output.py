@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rock.wire.errors import InvalidRequest
 
@@ -30,9 +30,13 @@ async def to_text(data: bytes | bytearray) -> str:
 
 
 class Output:
-    """The bytes that something printed; beyond the limit the middle is dropped and counted."""
+    """The bytes that something printed; beyond the limit the middle is dropped and counted.
 
-    def __init__(self, limit: int) -> None:
+    `listener` is given all of them as they come.
+    """
+
+    def __init__(self, limit: int, listener: Callable[[bytes], None] | None = None) -> None:
+        self._listener = listener
         self._head_size = limit // 2
         self._tail_size = limit - self._head_size
         self._head = bytearray()
@@ -41,6 +45,8 @@ class Output:
 
     def feed(self, data: bytes | bytearray) -> None:
         """Add what was printed next."""
+        if self._listener is not None:
+            self._listener(bytes(data))
         room = self._head_size - len(self._head)
         if room > 0:
             self._head += data[:room]

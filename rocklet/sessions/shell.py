@@ -185,21 +185,21 @@ class Shell:
         """Whether a command runs, be it a program that waits for more input."""
         return not self.finished.done()
 
-    def begin(self, command: str, *, limit: int, expectation: Expectation | None = None) -> None:
+    def begin(self, command: str, output: Output, *, expectation: Expectation | None = None) -> None:
         """Run a command.  What background jobs printed since the last one stands first in its output."""
         status = self.finished.result()
         self.finished = asyncio.get_running_loop().create_future()
         self._begun = asyncio.get_running_loop().create_future()
         self.was_aborted = True
         self._nonce = secrets.token_hex(16)
-        waiting, self.output = self.output, Output(limit)
+        waiting, self.output = self.output, output
         waiting.pour_into(self.output)
         self._expect(expectation)
         self._channel_out.send(frame_command(self.flavor, command, self._nonce, status, self._terminal.path))
 
-    def type(self, text: str, *, limit: int, expectation: Expectation | None = None) -> None:
+    def type(self, text: str, output: Output, *, expectation: Expectation | None = None) -> None:
         """Press the keys of a text and Enter.  What is expected may have been printed before."""
-        waiting, self.output = self.output, Output(limit)
+        waiting, self.output = self.output, output
         self._expect(expectation)
         if expectation is not None:
             self._on_output(waiting.data)

@@ -102,3 +102,9 @@ async def test_a_program_runs_as_the_user_that_is_asked_for(caller: Caller) -> N
 async def test_many_programs_run_side_by_side(caller: Caller) -> None:
     done = await asyncio.gather(*(caller.execute(f"sleep 0.1; echo {n}") for n in range(8)))
     assert [each.stdout for each in done] == [f"{n}\n" for n in range(8)]
+
+
+async def test_a_program_that_prints_nothing_for_too_long_is_killed(caller: Caller) -> None:
+    done = await caller.execute(["sleep", "300"], silence_timeout=0.1, timeout=300)
+    assert (done.exit_code, done.timed_out) == (None, True)
+    assert done.failure_reason == "printed nothing for 0.1 s; its process group was killed"

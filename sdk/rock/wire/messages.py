@@ -329,6 +329,8 @@ class RunRequest(_Request, frozen=True, kw_only=True):
     timeout: Seconds | None = None
     """From the moment it starts; None: as long as the sandbox lives.  On time-out the command's process group is
     killed, the output so far is returned and the session stays usable."""
+    silence_timeout: Seconds | None = None
+    """The same, when it has printed nothing for so long."""
     interactive: bool = False
     """Start a program that talks back, or type the command into the one that runs."""
     expect: Annotated[list[Text], Meta(max_length=64)] = []
@@ -394,6 +396,8 @@ class ExecuteRequest(_Request, frozen=True, kw_only=True):
     stdin: Annotated[str, Meta(max_length=64 * 2**20)] = ""
     timeout: Seconds | None = None
     """The process group is killed when it ends; None: no limit."""
+    silence_timeout: Seconds | None = None
+    """The same, when it has printed nothing for so long."""
     user: Text | None = None
     max_output_bytes: OutputLimit = DEFAULT_OUTPUT_LIMIT
     """For stdout and stderr each."""
@@ -499,7 +503,10 @@ class DownloadRequest(_Request, frozen=True, kw_only=True):
     offset: Annotated[int, Meta(ge=0)] = 0
     length: Annotated[int, Meta(ge=0)] | None = None
     follow: ProcessId | None = None
-    """A process: go on with what is written to the file until it has ended.  Without digest and length."""
+    """A process: go on with what is written to the file until it has ended.  Without digest and length, and in frames
+    (`rock.wire.frames`), of which those on stdout are the file's bytes."""
+    heartbeat: Seconds = 15.0
+    """With `follow`: how long nothing is sent at most."""
 
 
 # ------------------------------------------------------------------------------------------------ the rocklet itself

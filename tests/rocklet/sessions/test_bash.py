@@ -539,3 +539,11 @@ async def test_a_shell_needs_no_other_to_be_started(caller: Caller, tmp_path: Pa
 async def test_a_run_in_no_session_names_the_remedy(caller: Caller) -> None:
     with pytest.raises(SessionNotFound, match="create it first"):
         await caller.call(RUN_IN_SESSION, RunRequest(command="true", session="nope"))
+
+
+async def test_a_command_that_prints_nothing_for_too_long_is_ended_and_the_session_goes_on(bash: Caller) -> None:
+    await bash.run("X=kept")
+    ran = await bash.run("sleep 300", silence_timeout=0.1)
+    assert ran.timed_out
+    assert ran.failure_reason == "printed nothing for 0.1 s; its process group was killed"
+    assert (await bash.run("echo $X")).output == "kept\n"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rock.wire.errors import InvalidRequest
 from rocklet.processes import Children
+from rocklet.sessions.output import Output
 from rocklet.sessions.shell import _UNQUOTE, Shell, find_flavor, frame_command
 from rocklet.surroundings import Surroundings
 
@@ -30,7 +31,7 @@ async def shell() -> AsyncIterator[Shell]:
 
 
 async def run(shell: Shell, command: str) -> tuple[str, int]:
-    shell.begin(command, limit=_LIMIT)
+    shell.begin(command, Output(_LIMIT))
     async with asyncio.timeout(10):
         exit_code = await shell.finished
         assert await shell.settle()
@@ -82,7 +83,7 @@ async def test_a_command_that_is_aborted_still_tells_its_status(shell: Shell) ->
 async def test_stopping_ends_a_command_fifty_times_in_a_row_and_the_next_one_answers(shell: Shell) -> None:
     await run(shell, "")
     for n in range(50):
-        shell.begin("sleep 300; echo unreached", limit=_LIMIT)
+        shell.begin("sleep 300; echo unreached", Output(_LIMIT))
         await asyncio.wait([shell.finished], timeout=n / 5000)  # so that some are hit while the shell forks
         await shell.stop(0.2)
         assert not shell.ended.done()
@@ -98,7 +99,7 @@ async def test_of_a_command_that_is_stopped_while_it_is_read_no_part_runs(shell:
     for size in (10, 1000, 30_000):
         for _ in range(10):
             lines = f"\n{part}\n".join("y" * 20 for _ in range(size // 20 + 1))
-            shell.begin(f"sleep 300; : '\n{lines}\n'", limit=_LIMIT)
+            shell.begin(f"sleep 300; : '\n{lines}\n'", Output(_LIMIT))
             await shell.stop(0.2)
             assert await shell.settle()
             shell.take_output()
@@ -108,7 +109,7 @@ async def test_of_a_command_that_is_stopped_while_it_is_read_no_part_runs(shell:
 
 async def test_a_shell_that_ended_leaves_its_last_words(shell: Shell) -> None:
     await run(shell, "")
-    shell.begin("echo last; exec true", limit=_LIMIT)
+    shell.begin("echo last; exec true", Output(_LIMIT))
     assert await shell.ended == 0
     shell.release()
     assert await shell.take_output().text() == "last\n"
