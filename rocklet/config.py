@@ -19,6 +19,7 @@ _SandboxId = Annotated[str, Meta(pattern=ID_PATTERN)]
 _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Dialect = Literal["native", "swerex"]
 _Port = Annotated[int, Meta(ge=0, le=65535)]
+_Positive = Annotated[int, Meta(ge=1)]
 _ForwardedPort = Annotated[int, Meta(ge=1, le=65535)]
 
 _DEVICE_VARIABLES = ("NVIDIA_", "CUDA_")
@@ -54,6 +55,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether that is also the sandbox's home directory; otherwise it is the one in /etc/passwd."""
     gem_python: str = ""
     """A Python that has gem-llm, to host environments; empty: this sandbox hosts none."""
+    command_limit: int = 256
+    """Commands that run by themselves and are known: those that run, and those that have ended and were not closed."""
+    command_log_bytes: int = 2**30
+    """Of the sandbox's disk, for what they print, all together."""
     dialect: _Dialect = "native"
     """Whose wire is spoken at the root.  SWE-ReX's is below `/swerex` in any case."""
 
@@ -89,6 +94,8 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
         home=home,
         owns_home="ROCKLET_HOME" in environ,
         gem_python=environ.get("ROCKLET_GEM_PYTHON", ""),
+        command_limit=read.optional("ROCKLET_COMMAND_LIMIT", _Positive, "a number of commands, 1 or more", 256),
+        command_log_bytes=read.optional("ROCKLET_COMMAND_LOG_BYTES", _Positive, "bytes, 1 or more", 2**30),
         dialect=_convert("--dialect", options.get("--dialect", "native"), _Dialect, "native or swerex"),
     )
 

@@ -65,6 +65,8 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self._closed = False
+        self._taken: asyncio.Future[None] | None = None
+        """Who waits for what was sent to be written."""
 
     def send(self, data: bytes) -> None:
         """Write in order, now as far as it fits, the rest as soon as it does; nothing once the reader is gone."""
@@ -74,6 +76,17 @@ class Outlet:
             if not self._pending:
                 self._loop.add_writer(self._fd, self._on_writable)
             self._pending += data
+
+    async def wait_sent(self, canceled: asyncio.Future[None]) -> None:
+        """Return once everything is written, or never will be, or the wait is called off."""
+        if self._pending:
+            self._taken = self._taken or self._loop.create_future()
+            await asyncio.wait((self._taken, canceled), return_when=asyncio.FIRST_COMPLETED)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._closing or self._closed
 
     def close_when_sent(self) -> None:
         """Close as soon as everything is written."""
@@ -89,6 +102,7 @@ class Outlet:
                 self._loop.remove_writer(self._fd)
                 self._pending.clear()
             os.close(self._fd)
+            self._tell_taken()
 
     def _write(self, data: bytes | bytearray) -> int:
         if self._closed:
@@ -108,5 +122,11 @@ class Outlet:
         del self._pending[:written]
         if not self._pending:
             self._loop.remove_writer(self._fd)
+            self._tell_taken()
             if self._closing:
                 self.close()
+
+    def _tell_taken(self) -> None:
+        if self._taken is not None:
+            self._taken.set_result(None)
+            self._taken = None

@@ -15,6 +15,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from rock.wire.commands import (
+    CommandInput,
+    CommandList,
+    CommandRequest,
+    CommandSignal,
+    CommandStatus,
+    FollowCommandRequest,
+    StartCommandRequest,
+    WaitCommandRequest,
+)
 from rock.wire.envs import (
     Env,
     EnvList,
@@ -62,6 +72,7 @@ from rocklet import files
 from rocklet.actions import Actions, Call, Limits
 from rocklet.cgroups import Cgroup
 from rocklet.clocks import SandboxClocks, read_clock
+from rocklet.commands import CommandFollowing, Commands
 from rocklet.config import Settings
 from rocklet.console import Console
 from rocklet.execute import execute
@@ -72,7 +83,7 @@ from rocklet.sessions.bash import BashSession, ShellStart
 from rocklet.sessions.gem import GemSession
 from rocklet.sessions.syntax import check_syntax
 from rocklet.statistics import Usage
-from rocklet.surroundings import absolute, plan_surroundings
+from rocklet.surroundings import Surroundings, absolute, plan_surroundings
 
 __all__ = ["Engine"]
 
@@ -114,7 +125,15 @@ class Engine:
         )
         self._earlier_deadline = asyncio.Event()
         self._sleeps_until = 0.0
-        self.actions = Actions(tasks, Limits())
+        limits = Limits()
+        self._commands = Commands(
+            tasks,
+            self._children,
+            limit=settings.command_limit,
+            log_bytes=settings.command_log_bytes,
+            grace=limits.reattach_grace,
+        )
+        self.actions = Actions(tasks, limits)
         """The calls that must not run twice."""
         self.ended: asyncio.Future[RockletExit] = asyncio.get_running_loop().create_future()
         """Why the rocklet is to end, once it is."""
@@ -129,7 +148,8 @@ class Engine:
         """End all commands, and whatever they have left behind."""
         self._clock_task.cancel()
         self.actions.cancel_all()
-        await asyncio.gather(self._gem.end(), *(session.close() for session in self._sessions.values()))
+        sessions = (session.close() for session in self._sessions.values())
+        await asyncio.gather(self._gem.end(), self._commands.close(), *sessions)
         await self._children.end_all()
 
     @property
@@ -332,17 +352,50 @@ class Engine:
 
     async def execute(self, request: ExecuteRequest, call: Call) -> CommandOutput:
         """Run one program."""
+        return await execute(request, call, self._children, self._plan_program(request))
+
+    def _plan_program(self, request: ExecuteRequest) -> Surroundings:
         surroundings = plan_surroundings(self._settings, user=request.user, cwd=request.cwd, env=request.env)
-        if not request.inherit_env:
-            surroundings = msgspec.structs.replace(surroundings, env=request.env)
-        return await execute(request, call, self._children, surroundings)
+        return surroundings if request.inherit_env else msgspec.structs.replace(surroundings, env=request.env)
+
+    async def start_command(self, request: StartCommandRequest, call: Call) -> CommandStatus:
+        """Start a program that runs by itself."""
+        return self._commands.start(request, self._plan_program(request))
+
+    async def list_commands(self, request: Empty, call: Call) -> CommandList:
+        """The commands that run by themselves, or have."""
+        return self._commands.list()
+
+    async def wait_command(self, request: WaitCommandRequest, call: Call) -> CommandStatus:
+        """Wait for one of them."""
+        return await self._commands.wait(request.command_id, self._shorten(request.hold), call.canceled)
+
+    async def follow_command(self, request: FollowCommandRequest, call: Call) -> CommandFollowing:
+        """Begin to read what it prints."""
+        return self._commands.follow(request)
+
+    async def send_input(self, request: CommandInput, call: Call) -> CommandStatus:
+        """Write to its stdin."""
+        return await self._commands.send_input(request, call.canceled)
+
+    async def signal_command(self, request: CommandSignal, call: Call) -> CommandStatus:
+        """Send it a signal."""
+        return self._commands.signal(request)
+
+    async def close_command(self, request: CommandRequest, call: Call) -> CommandStatus:
+        """End it, if it runs, and forget it and its log."""
+        return await self._commands.close_one(request.command_id)
 
     async def wait_process(self, request: WaitProcessRequest, call: Call) -> ProcessEnd:
         """Wait for a process that commands have left behind."""
-        longest = max(self._settings.idle_timeout / _HOLDS_PER_IDLE_TIMEOUT, _SHORTEST_HOLD)
+        hold = self._shorten(request.hold)
         return await self._children.background.wait(
-            request.pid, min(request.hold, longest), call.canceled, only_announced=request.only_announced
+            request.pid, hold, call.canceled, only_announced=request.only_announced
         )
+
+    def _shorten(self, hold: float) -> float:
+        """How long a wait may last of which so much was asked."""
+        return min(hold, max(self._settings.idle_timeout / _HOLDS_PER_IDLE_TIMEOUT, _SHORTEST_HOLD))
 
     def _located(self, request: _FileRequest) -> _FileRequest:
         """The request with its path made absolute."""

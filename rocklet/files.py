@@ -40,6 +40,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_BYTES = "application/octet-stream"
 _CHUNK = 2**18  # bytes
 _READ_LIMIT = 64 * 2**20  # bytes of a text; larger files are downloaded
 
@@ -154,6 +155,7 @@ class Stream(Protocol):
     length: int | None
     """Bytes; None if nobody can tell before."""
     sha256: str | None
+    content_type: str
 
     def read(self) -> bytes:
         """The next bytes; empty at the end.  Blocks."""
@@ -175,6 +177,8 @@ class Stream(Protocol):
 
 class Download:
     """A part of a file, to be read once."""
+
+    content_type = _BYTES
 
     def __init__(self, file: BinaryIO, length: int, sha256: str | None) -> None:
         self._file = file
@@ -210,6 +214,7 @@ class Packing:
 
     length: int | None = None
     sha256: str | None = None
+    content_type = _BYTES
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Files that are still being written: read as far as they go, then waited for, without looking again and again."""
+"""Files that are still being written, in frames: read as far as they go, then waited for, without looking again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import BinaryIO
 
 from rock.wire.errors import InvalidRequest, LimitReached
+from rock.wire.frames import FRAMES_TYPE, HEARTBEAT, FrameKind, encode_frame
 from rock.wire.messages import DownloadRequest, ProcessEnd
 from rocklet.files import Stream, open_regular
 
@@ -27,6 +28,7 @@ class Following:
 
     length: int | None = None
     sha256: str | None = None
+    content_type = FRAMES_TYPE
     is_cut = False
 
     def __init__(self, request: DownloadRequest, wait_end: Callable[[], Awaitable[ProcessEnd]]) -> None:
@@ -36,7 +38,8 @@ class Following:
                 details={"field": "follow", "value": request.follow, "expected": "length unset and sha256 false"},
             )
         self._wait_end = wait_end
-        self._has_ended = False
+        self._heartbeat = request.heartbeat
+        self._is_idle = self._has_ended = self._is_over = False
         self._file = open_regular(request.path)
         try:
             self._file.seek(request.offset)
@@ -46,17 +49,27 @@ class Following:
             raise
 
     def read(self) -> bytes:
-        """The next bytes; empty where there are no more by now."""
-        return self._file.read(_CHUNK)
+        """The next frame; empty where there is none by now."""
+        if self._is_idle:
+            self._is_idle = False
+            return HEARTBEAT
+        has_ended = self._has_ended
+        data = self._file.read(_CHUNK)
+        if data:
+            return encode_frame(FrameKind.STDOUT, data)
+        if not has_ended or self._is_over:
+            return b""
+        self._is_over = True
+        return encode_frame(FrameKind.END)
 
     async def grew(self) -> bool:
-        """Wait until there may be more; False: the process has ended, and all was read after that."""
-        if self._has_ended:
+        """Wait until there may be more, or a heartbeat is due; False: the process has ended, and all was read."""
+        if self._is_over:
             return False
         async with asyncio.TaskGroup() as tasks:
             end, growth = tasks.create_task(self._see_end()), tasks.create_task(self._written())
-            await asyncio.wait((end, growth), return_when=asyncio.FIRST_COMPLETED)
-            self._has_ended = end.done()
+            done, _ = await asyncio.wait((end, growth), timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED)
+            self._has_ended, self._is_idle = end in done, not done
             end.cancel()
             growth.cancel()
         return True

@@ -92,7 +92,7 @@ def test_every_operation_is_served_where_the_table_says() -> None:
 
 WIRE_STRUCTS = [
     (module, node.name)
-    for module in ("messages", "monitoring", "envs", "spec", "errors", "reasons", "operations", "tunnels")
+    for module in ("messages", "commands", "monitoring", "envs", "spec", "errors", "reasons", "operations", "tunnels")
     for node in ast.parse((PACKAGES["rock"] / "wire" / f"{module}.py").read_text()).body
     if isinstance(node, ast.ClassDef)
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from contextlib import aclosing
 from typing import Annotated
 
-import msgspec
 import typer
 
 from rock._connection import Connection
@@ -45,8 +45,13 @@ async def logs(
 
 
 async def _print_log(sandbox: str, *, follow: bool) -> None:
-    request = ReadLogRequest(follow=follow)
-    async with connect().stream(op.READ_LOG, request, sandbox_id=sandbox) as pieces:
+    gateway, request = connect(), ReadLogRequest(follow=follow)
+    if follow:
+        async with aclosing(gateway.follow(op.READ_LOG, request, sandbox_id=sandbox)) as followed:
+            async for piece in followed:
+                await _show(piece)
+        return
+    async with gateway.stream(op.READ_LOG, request, sandbox_id=sandbox) as pieces:
         async for piece in pieces:
             await _show(piece)
 
@@ -55,19 +60,27 @@ async def _print_output(sandbox: str, pid: int, *, descriptor: int, follow: bool
     """What a process has written to a file that it still has open."""
     written = 0
 
-    async def receive(route: Route, call: Call) -> None:
+    def rest() -> m.DownloadRequest:
         # Sent again after a connection was lost, it goes on where that happened.
+        path = f"/proc/{pid}/fd/{descriptor}"
+        return m.DownloadRequest(path=path, sha256=False, offset=written, follow=pid if follow else None)
+
+    async def receive(route: Route, call: Call) -> None:
         nonlocal written
-        rest = msgspec.structs.replace(call.request, offset=written)
-        async with route.stream(dataclasses.replace(call, request=rest)) as (_, pieces):
+        async with route.stream(dataclasses.replace(call, request=rest())) as (_, pieces):
             async for piece in pieces:
                 await _show(piece)
                 written += len(piece)
 
-    path = f"/proc/{pid}/fd/{descriptor}"
-    request = m.DownloadRequest(path=path, sha256=False, follow=pid if follow else None)
+    connection = Connection(connect(), sandbox)
     try:
-        await Connection(connect(), sandbox).download(op.DOWNLOAD, request, receive)
+        if not follow:
+            await connection.download(op.DOWNLOAD, rest(), receive)
+            return
+        async with aclosing(connection.follow(op.DOWNLOAD, rest)) as frames:
+            async for _, piece in frames:
+                await _show(piece)
+                written += len(piece)
     except FileNotFound as error:
         raise FileNotFound(
             f"no process {pid} runs in sandbox {sandbox}; what one that has ended wrote is in the file that it wrote "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from rock.wire.errors import FileNotFound, RockException
+from rock.wire.frames import HEARTBEAT, FrameKind, encode_frame
 from rock.wire.monitoring import ReadLogRequest
 from rock_nomad.base_job import TASK
 from rock_nomad.gateway.calls import Call
@@ -26,7 +28,7 @@ class Logs:
         self._nomad, self._observer, self._watcher = nomad, observer, watcher
 
     async def read(self, call: Call, request: ReadLogRequest) -> AsyncGenerator[bytes, None]:
-        """The log from its beginning; one that is followed goes on until the sandbox has ended.
+        """The log from its beginning; one that is followed goes on until the sandbox has ended, and comes in frames.
 
         Raises SandboxNotFound; NotReady, StartFailed: it has not begun; FileNotFound: its node keeps it no longer.
         """
@@ -36,7 +38,7 @@ class Logs:
             sighting = await self._observer.look(sandbox_id, tenant=tenant)
             try:
                 async with aclosing(self._pieces(sandbox_id, sighting, request, news)) as pieces:
-                    async for piece in pieces:
+                    async for piece in _framed(pieces, request.heartbeat) if request.follow else pieces:
                         yield piece
             except Refused as refused:
                 raise await self._why_none(sandbox_id, sighting, refused) from refused
@@ -44,6 +46,7 @@ class Logs:
     async def _pieces(
         self, sandbox_id: str, sighting: Sighting, request: ReadLogRequest, news: News
     ) -> AsyncGenerator[bytes, None]:
+        """The log's bytes; of one that is followed also an empty piece now and then."""
         place = sighting.life.allocation
         if place is None:
             raise why_not(await self._observer.status(sandbox_id, sighting))
@@ -56,6 +59,8 @@ class Logs:
                     return  # Nomad shows what was written within half a second, and says a word every second
                 elif news.changed_nowait():
                     is_over = not (await self._observer.look(sandbox_id, tenant=sighting.tenant)).is_live
+                else:
+                    yield b""
 
     async def _why_none(self, sandbox_id: str, sighting: Sighting, refused: Refused) -> RockException:
         if "not started" in refused.text:
@@ -64,3 +69,18 @@ class Logs:
             f"the log of sandbox {sandbox_id} is gone: a node keeps those of the last sandboxes only ({refused.text})",
             details={"sandbox_id": sandbox_id},
         )
+
+
+async def _framed(pieces: AsyncGenerator[bytes, None], heartbeat: float) -> AsyncGenerator[bytes, None]:
+    """Pieces as frames, and a heartbeat where there were none but empty ones for so many seconds."""
+    loop = asyncio.get_running_loop()
+    sent = loop.time()
+    async for piece in pieces:
+        if piece:
+            yield encode_frame(FrameKind.STDOUT, piece)
+        elif loop.time() - sent >= heartbeat:
+            yield HEARTBEAT
+        else:
+            continue
+        sent = loop.time()
+    yield encode_frame(FrameKind.END)

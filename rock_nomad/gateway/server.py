@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from rock.wire.errors import RockException
+from rock.wire.frames import FRAMES_TYPE
 from rock.wire.operations import OPERATIONS, PREFIX, REQUEST_ID_HEADER, Operation
 from rock.wire.tunnels import TUNNELS
 from rock_nomad.gateway.auth import Authenticator
@@ -139,7 +140,8 @@ def _stream(route: Route, streams: Streams) -> Handler:
     async def stream(request: web.Request) -> web.StreamResponse:
         call = _call(request, operation)
         wanted = await route.codec.decode(operation, request)
-        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        content_type = FRAMES_TYPE if getattr(wanted, "follow", False) else "application/octet-stream"
+        response = web.StreamResponse(headers={"Content-Type": content_type})
         async with aclosing(read(call, wanted)) as pieces:
             first = await anext(pieces, b"")  # what is refused is refused ahead of it
             await response.prepare(request)

@@ -132,7 +132,7 @@ class NativeDialect:
             download: Stream = await getattr(self._engine, operation.name)(asked, Call(request_id))
             try:
                 response = web.StreamResponse(headers={REQUEST_ID_HEADER: request_id})
-                response.content_type = "application/octet-stream"
+                response.content_type = download.content_type
                 response.content_length = download.length
                 if download.sha256 is not None:
                     response.headers[SHA256_HEADER] = download.sha256

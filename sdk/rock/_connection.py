@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ from rock.wire.errors import (
     StartFailed,
     unanswered,
 )
+from rock.wire.frames import FrameKind
 from rock.wire.operations import CANCEL, IS_ALIVE, RESOLVE_ROCKLET, Operation
 
 __all__ = ["Connection"]
@@ -44,6 +46,8 @@ _PROBE_TIMEOUT = 0.25  # nobody waits for it, and there is another way
 _KNOWN_TIMEOUT = 0.75  # the host has answered before; a call that falls back still takes less than a second
 _ONLY_TIMEOUT = 5.0  # there is no other way
 _CANCEL_TIMEOUT = 2.0  # seconds that a cancelled call may take to end its command
+_REATTACH_TIMEOUT = 30.0  # seconds without a way; as long as a rocklet keeps a command for a reader that was lost
+_REATTACH_PAUSE = 0.5  # seconds before all ways are tried again
 
 _NOT_THE_ROCKLETS_WORD = (
     ClusterUnavailable,
@@ -106,6 +110,36 @@ class Connection:
         call = self._call(operation, request)
         return await self._deliver(call, lambda route: receive(route, call))
 
+    async def follow(
+        self, operation: Operation[_Req, m.Empty], resume: Callable[[], _Req]
+    ) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
+        """The frames of what is followed, over as many connections as it takes; `resume` asks for what has not come.
+
+        Raises SandboxUnreachable, GatewayUnreachable: for half a minute there was no way to it, which says nothing
+        about what is followed; any RockException that the rocklet or the gateway answers.
+        """
+        loop = asyncio.get_running_loop()
+        tried: list[Attempt] = []
+        came = loop.time()
+        while True:
+            way = self._next_way(tried)
+            assert way is not None
+            try:
+                route = await self._route(way)
+                async with aclosing(route.frames(self._call(operation, resume()))) as frames:
+                    async for kind, payload in frames:
+                        tried, came = [], loop.time()
+                        yield kind, payload
+                return
+            except RouteFailure as failure:
+                log.debug("%s of sandbox %s: %s", operation.name, self._sandbox_id, failure)
+                tried.append((way, self._learn_from(failure)))
+                if self._next_way(tried) is None:
+                    if loop.time() - came > _REATTACH_TIMEOUT:
+                        raise _unreachable(tried, failure) from failure
+                    await asyncio.sleep(_REATTACH_PAUSE)
+                    tried = []
+
     def _call(
         self, operation: Operation[Any, Any], request: msgspec.Struct, body: Body | None = None, size: int | None = None
     ) -> Call:
@@ -140,8 +174,7 @@ class Connection:
             log.debug("%s of sandbox %s: %s", call.operation.name, call.sandbox_id, failure)
         if _may_have_run(call, tried):
             raise _unanswered(call, failure) from failure
-        kind = GatewayUnreachable if tried[-1][0] is Way.GATEWAY else SandboxUnreachable
-        raise as_httpx(kind(str(failure))) from failure
+        raise _unreachable(tried, failure) from failure
 
     def _next_way(self, tried: list[Attempt]) -> Way | None:
         endpoint = self._endpoint
@@ -222,6 +255,11 @@ def _direct_route(endpoint: m.RockletEndpoint, connect_timeout: float) -> Route:
 
 def _host(url: str) -> str:
     return urlsplit(url).hostname or ""
+
+
+def _unreachable(tried: list[Attempt], failure: Exception | None) -> RockException:
+    kind = GatewayUnreachable if tried[-1][0] is Way.GATEWAY else SandboxUnreachable
+    return as_httpx(kind(str(failure)))
 
 
 def _may_have_run(call: Call, tried: list[Attempt]) -> bool:

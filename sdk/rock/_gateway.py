@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -75,6 +75,20 @@ class Gateway:
         try:
             async with self.route.stream(_call(operation, request, sandbox_id)) as (_, pieces):
                 yield pieces
+        except RouteFailure as error:
+            raise as_httpx(GatewayUnreachable(str(error))) from error
+
+    async def follow(
+        self, operation: Operation[_Req, Empty], request: _Req, *, sandbox_id: str
+    ) -> AsyncGenerator[bytes, None]:
+        """What the operation brings down as it comes, up to its end; it must be one that comes in frames.
+
+        Raises what `stream` raises.
+        """
+        try:
+            async with aclosing(self.route.frames(_call(operation, request, sandbox_id))) as frames:
+                async for _, payload in frames:
+                    yield payload
         except RouteFailure as error:
             raise as_httpx(GatewayUnreachable(str(error))) from error
 

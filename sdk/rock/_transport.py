@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +22,15 @@ from yarl import URL
 from rock import _config, _loops
 from rock.wire import codec
 from rock.wire.errors import BadRequestRockError, ErrorBody, InternalError, InvalidRequest, RockException, from_body
+from rock.wire.frames import FRAMES_TYPE, FrameDecoder, FrameKind
 from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, Operation
 
 __all__ = ["Body", "Call", "Lost", "NotSent", "Route", "RouteFailure", "Stale"]
 
 _PATIENCE = 60.0  # seconds a server may be silent beyond what the request asks it to wait
-_UNHURRIED = frozenset(OPERATIONS[name] for name in ("run_in_session", "execute", "interrupt_session"))
+_HEARTBEATS_MISSED = 3
+_LEAST_SILENCE = 10.0  # seconds; a server that is busy may be late with a heartbeat
+_UNHURRIED = frozenset(OPERATIONS[name] for name in ("run_in_session", "execute", "interrupt_session", "send_input"))
 _SHOWN = 200  # characters of a foreign server's answer that an error repeats
 
 Body = Callable[[], AsyncIterator[bytes]]
@@ -48,10 +51,10 @@ class Call:
 
     @property
     def patience(self) -> float | None:
-        """Seconds of silence after which the connection counts as lost; None: a command without a time limit, a log
-        that is followed."""
+        """Seconds of silence after which the connection counts as lost; None: a command without a time limit."""
         if getattr(self.request, "follow", None):
-            return None
+            heartbeat: float = getattr(self.request, "heartbeat")  # noqa: B009 - whatever can follow has one
+            return max(heartbeat * _HEARTBEATS_MISSED, _LEAST_SILENCE)
         asked = [getattr(self.request, name, None) for name in ("timeout", "hold", "startup_timeout", "grace")]
         waits = [wait for wait in asked if wait is not None]
         if not waits and self.operation in _UNHURRIED:
@@ -88,6 +91,24 @@ class Route:
         """
         async with self._exchange(call) as response:
             yield response.headers, response.content.iter_any()
+
+    async def frames(self, call: Call) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
+        """The frames of an answer that comes in frames, without heartbeats; of what is followed the last is its END.
+
+        Raises what `stream` raises; Lost also where it breaks off before its END.
+        """
+        decoder = FrameDecoder()
+        async with self.stream(call) as (headers, pieces):
+            if headers.get("Content-Type") != FRAMES_TYPE:
+                raise InternalError(f"{self.url} follows nothing as this client does; bring both to one version")
+            async for piece in pieces:
+                for kind, payload in decoder.feed(piece):
+                    if kind is not FrameKind.HEARTBEAT:
+                        yield kind, payload
+                    if kind is FrameKind.END:
+                        return
+        if getattr(call.request, "follow", None):
+            raise Lost(self, f"the connection to {self.url} was lost: what was followed broke off")
 
     @asynccontextmanager
     async def _exchange(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:

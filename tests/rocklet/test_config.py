@@ -23,6 +23,13 @@ def test_all_that_a_job_can_say_is_read(tmp_path: Path) -> None:
     assert settings.gem_python == "/gem/python"
 
 
+def test_the_limits_of_commands_can_be_set() -> None:
+    settings = read_settings([], rocklet_environment(command_limit=3, command_log_bytes=4096))
+    assert (settings.command_limit, settings.command_log_bytes) == (3, 4096)
+    with pytest.raises(BadSetting, match="ROCKLET_COMMAND_LIMIT is '0'"):
+        read_settings([], rocklet_environment(command_limit=0))
+
+
 def test_what_a_job_does_not_say_has_defaults() -> None:
     settings = read_settings([], rocklet_environment())
     assert (settings.idle_timeout, settings.max_lifetime, settings.lease) == (300.0, 86_400.0, None)

@@ -54,3 +54,29 @@ async def test_a_reader_that_is_gone_is_no_error() -> None:
     outlet.send(b"more")
     outlet.close()
     outlet.close()
+
+
+async def test_whoever_waits_hears_when_all_is_taken_when_nobody_takes_it_and_when_called_off() -> None:
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    reading, writing = os.pipe()
+    outlet = Outlet(writing)
+    outlet.send(b"x" * 200_000)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(outlet.wait_sent(never))
+        inlet = Inlet(reading, lambda data: None)
+        await waiting
+    inlet.close()
+    outlet.close()
+
+    reading, writing = os.pipe()
+    outlet = Outlet(writing)
+    outlet.send(b"x" * 200_000)
+    called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(outlet.wait_sent(called_off))
+        asyncio.get_running_loop().call_soon(called_off.set_result, None)
+        await waiting
+        waiting = tasks.create_task(outlet.wait_sent(never))
+        asyncio.get_running_loop().call_soon(outlet.close)
+        await waiting
+    os.close(reading)

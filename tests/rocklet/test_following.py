@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import msgspec
 import pytest
 
 from rock.wire.codec import encode_query
 from rock.wire.errors import ErrorBody, FileAccess, FileNotFound, InvalidRequest, from_body
+from rock.wire.frames import FRAMES_TYPE
 from rock.wire.messages import DownloadRequest
 from rock.wire.operations import DOWNLOAD, GET_CLOCKS
+from tests.followers import FollowedLog
 from tests.rocklet.callers import Caller
 
 pytestmark = pytest.mark.slow
@@ -20,13 +21,16 @@ pytestmark = pytest.mark.slow
 
 @asynccontextmanager
 async def following(
-    caller: Caller, path: Path | str, pid: int, *, offset: int = 0, length: int | None = None
-) -> AsyncIterator[aiohttp.StreamReader]:
-    request = DownloadRequest(path=str(path), follow=pid, sha256=False, offset=offset, length=length)
+    caller: Caller, path: Path | str, pid: int, *, offset: int = 0, length: int | None = None, heartbeat: float = 15.0
+) -> AsyncIterator[FollowedLog]:
+    request = DownloadRequest(
+        path=str(path), follow=pid, sha256=False, offset=offset, length=length, heartbeat=heartbeat
+    )
     async with caller.http.get(DOWNLOAD.path, params=encode_query(request)) as reply, asyncio.timeout(20):
         if reply.status != 200:
             raise from_body(msgspec.json.decode(await reply.read(), type=ErrorBody), reply.status)
-        yield reply.content
+        assert reply.content_type == FRAMES_TYPE
+        yield FollowedLog(reply.content)
 
 
 async def begin(caller: Caller, script: str) -> int:
@@ -62,6 +66,14 @@ async def test_a_process_that_has_ended_is_waited_for_no_longer(caller: Caller, 
     (tmp_path / "out").write_text("all there is")
     async with following(caller, tmp_path / "out", 2**31 - 1) as log:
         assert await log.read() == b"all there is"
+
+
+async def test_a_silent_process_is_followed_with_a_word_now_and_then(caller: Caller, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    pid = await begin(caller, "exec > /dev/null 2>&1; sleep 60")
+    async with following(caller, tmp_path / "out", pid, heartbeat=0.01) as log:
+        while log.heartbeats < 3:
+            await log.read_some()
 
 
 async def test_who_follows_holds_the_idle_clock_and_lets_go_of_it(caller: Caller, tmp_path: Path) -> None:

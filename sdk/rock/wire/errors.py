@@ -9,9 +9,10 @@ The tree, by whose doing it is::
     │   ├── Forbidden              forbidden            403  the key is good, but not for this
     │   ├── SandboxNotFound        sandbox_not_found    404
     │   ├── SessionNotFound        session_not_found    404
+    │   ├── CommandNotFound        command_not_found    404  of those that run by themselves
     │   ├── FileNotFound           file_not_found       404
     │   ├── RouteNotFound          route_not_found      404  (also a method the route does not have: 405)
-    │   ├── IdInUse                id_in_use            409  another sandbox has this id
+    │   ├── IdInUse                id_in_use            409  another sandbox, or command, has this id
     │   ├── SessionExists          session_exists       409
     │   ├── SessionBusy            session_busy         409  a program is in the foreground
     │   ├── RequestIdReused        request_id_reused    409  the same request_id with another body
@@ -55,6 +56,7 @@ __all__ = [
     "Canceled",
     "ClusterUnavailable",
     "CommandFailed",
+    "CommandNotFound",
     "CommandRockError",
     "CommandTimeout",
     "EnvFailed",
@@ -213,6 +215,12 @@ class SessionNotFound(BadRequestRockError):
     error, status = "session_not_found", 404
 
 
+class CommandNotFound(BadRequestRockError):
+    """No command of that id in this sandbox: never started, closed, or its log had to make room for others'."""
+
+    error, status = "command_not_found", 404
+
+
 class FileNotFound(BadRequestRockError):
     """No file at that path in the sandbox."""
 
@@ -226,7 +234,7 @@ class RouteNotFound(BadRequestRockError):
 
 
 class IdInUse(BadRequestRockError):
-    """Another sandbox, made from another request, has this id."""
+    """Another sandbox, made from another request, has this id; or another command of the sandbox has."""
 
     error, status = "id_in_use", 409
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from rock.wire.spec import Seconds
+
 __all__ = ["ReadLogRequest", "Statistics"]
 
 
@@ -15,7 +17,10 @@ class ReadLogRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stream: Literal["stdout", "stderr"] = "stderr"
     """The rocklet's own log is on stderr."""
     follow: bool = False
-    """Go on with what it writes from now on, until the sandbox ends."""
+    """Go on with what it writes from now on, until the sandbox ends; in frames (`rock.wire.frames`), of which those on
+    stdout are the log's bytes."""
+    heartbeat: Seconds = 15.0
+    """With `follow`: how long nothing is sent at most."""
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from rock.wire import commands as c
 from rock.wire import envs as e
 from rock.wire import messages as m
 from rock.wire import monitoring
@@ -251,6 +252,67 @@ EXECUTE = Operation(
     path="/v1/execute",
     request=m.ExecuteRequest,
     result=m.CommandOutput,
+    served_by="rocklet",
+)
+START_COMMAND = Operation(
+    name="start_command",
+    method="POST",
+    path="/v1/commands",
+    request=c.StartCommandRequest,
+    result=c.CommandStatus,
+    served_by="rocklet",
+)
+LIST_COMMANDS = Operation(
+    name="list_commands",
+    method="GET",
+    path="/v1/commands",
+    request=m.Empty,
+    result=c.CommandList,
+    served_by="rocklet",
+    carries="query",
+    idempotent=True,
+)
+FOLLOW_COMMAND = Operation(
+    name="follow_command",
+    method="GET",
+    path="/v1/commands/output",
+    request=c.FollowCommandRequest,
+    result=m.Empty,
+    served_by="rocklet",
+    carries="download",
+    idempotent=True,
+)
+WAIT_COMMAND = Operation(
+    name="wait_command",
+    method="POST",
+    path="/v1/commands/wait",
+    request=c.WaitCommandRequest,
+    result=c.CommandStatus,
+    served_by="rocklet",
+    idempotent=True,
+)
+SEND_INPUT = Operation(
+    name="send_input",
+    method="POST",
+    path="/v1/commands/input",
+    request=c.CommandInput,
+    result=c.CommandStatus,
+    served_by="rocklet",
+)
+SIGNAL_COMMAND = Operation(
+    name="signal_command",
+    method="POST",
+    path="/v1/commands/signal",
+    request=c.CommandSignal,
+    result=c.CommandStatus,
+    served_by="rocklet",
+)
+CLOSE_COMMAND = Operation(
+    name="close_command",
+    method="POST",
+    path="/v1/commands/close",
+    request=c.CommandRequest,
+    result=c.CommandStatus,
     served_by="rocklet",
 )
 WAIT_PROCESS = Operation(

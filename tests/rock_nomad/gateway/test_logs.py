@@ -14,6 +14,7 @@ from rock.wire.messages import SandboxStatus
 from rock.wire.monitoring import ReadLogRequest
 from rock.wire.operations import DELETE_SANDBOX, GET_SANDBOX, READ_LOG, STOP_SANDBOX
 from tests.cluster import Cluster
+from tests.followers import FollowedLog
 from tests.gateways import Gateway
 
 pytestmark = pytest.mark.slow
@@ -23,18 +24,24 @@ LISTENS = b"INFO rocklet.server: sandbox %s listens on"
 
 @asynccontextmanager
 async def opened(
-    gateway: Gateway, sandbox_id: str, *, key: str = "", follow: bool = False
+    gateway: Gateway, sandbox_id: str, *, key: str = "", follow: bool = False, heartbeat: float = 15.0
 ) -> AsyncIterator[aiohttp.StreamReader]:
     """A sandbox's log; its typed error is raised."""
     path = READ_LOG.gateway_path.replace("{sandbox_id}", sandbox_id)
     async with gateway.session.get(
         gateway.url + path,
-        params=encode_query(ReadLogRequest(follow=follow)),
+        params=encode_query(ReadLogRequest(follow=follow, heartbeat=heartbeat)),
         headers={"Authorization": f"Bearer {key or gateway.key}"},
     ) as reply:
         if reply.status != 200:
             raise from_body(msgspec.json.decode(await reply.read(), type=ErrorBody), reply.status)
         yield reply.content
+
+
+@asynccontextmanager
+async def followed(gateway: Gateway, sandbox_id: str, *, heartbeat: float = 15.0) -> AsyncIterator[FollowedLog]:
+    async with opened(gateway, sandbox_id, follow=True, heartbeat=heartbeat) as content:
+        yield FollowedLog(content)
 
 
 async def read(gateway: Gateway, sandbox_id: str, *, key: str = "") -> bytes:
@@ -45,7 +52,7 @@ async def read(gateway: Gateway, sandbox_id: str, *, key: str = "") -> bytes:
 async def begun(gateway: Gateway, sandbox_id: str) -> SandboxStatus:
     """A sandbox whose log has begun: its node may show what was written a moment later."""
     status = await gateway.create(sandbox_id)
-    async with opened(gateway, sandbox_id, follow=True) as log:
+    async with followed(gateway, sandbox_id) as log:
         await log.readline()
     return status
 
@@ -59,15 +66,22 @@ async def test_what_a_rocklet_says_can_be_read_while_it_lives_and_after_its_end(
 
 async def test_a_log_that_is_followed_ends_with_its_sandbox_and_has_its_last_words(gateway: Gateway) -> None:
     await gateway.create("log-followed", idle_timeout=3.0)
-    async with opened(gateway, "log-followed", follow=True) as log, asyncio.timeout(30):
+    async with followed(gateway, "log-followed") as log, asyncio.timeout(30):
         assert LISTENS % b"log-followed" in await log.readline()
         assert b"sandbox log-followed ends: idle" in await log.read()
+
+
+async def test_a_silent_log_is_followed_with_a_word_now_and_then(gateway: Gateway) -> None:
+    await gateway.create("log-silent")
+    async with followed(gateway, "log-silent", heartbeat=0.1) as log, asyncio.timeout(30):
+        while log.heartbeats < 2:
+            await log.read_some()
 
 
 async def test_whoever_follows_may_go_without_a_trace(gateway: Gateway) -> None:
     await gateway.create("log-left")
     for _ in range(40):  # more than are read at once
-        async with opened(gateway, "log-left", follow=True) as log:
+        async with followed(gateway, "log-left") as log:
             await log.readline()
 
 
