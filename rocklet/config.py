@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     owns_home: bool = False
     """Whether that is also the sandbox's home directory; otherwise it is the one in /etc/passwd."""
     gem_python: str = ""
-    """A Python that has gem-llm, to host environments; empty: this sandbox hosts none."""
+    """The node's Python that has gem-llm, to host environments; where there is none, the sandbox's own may have it."""
     command_limit: int = 256
     """Commands that run by themselves and are known: those that run, and those that have ended and were not closed."""
     command_log_bytes: int = 2**30

@@ -7,6 +7,7 @@ ends, whoever else uses the engine.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -78,6 +79,13 @@ class Engine:
     @cached_property
     def python(self) -> str:
         """An image with glibc, bash, the usual tools and the Python that runs the tests."""
+        return self._python_image("python")
+
+    def python_with(self, packages: Path) -> str:
+        """The same, in which the packages of a folder are installed."""
+        return self._python_image("python-with", packages)
+
+    def _python_image(self, image: str, packages: Path | None = None) -> str:
         base = Path(sys.base_prefix)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         programs = {f"/usr/bin/{name}": found for name in _TOOLS if (found := shutil.which(name, path=os.defpath))}
@@ -87,12 +95,17 @@ class Engine:
                 archive.add(os.path.realpath(source), target.lstrip("/"))
             for name in ("python3", "python"):
                 _add_link(archive, f"usr/local/bin/{name}", version)
-            archive.add(base / "lib" / version, f"usr/local/lib/{version}", filter=_without_ballast)
-            modules = (base / "lib" / version / "lib-dynload").glob("*.so")
-            for library in sorted(_libraries_of(*map(os.path.realpath, programs.values()), *map(str, modules))):
-                archive.add(os.path.realpath(library), library.lstrip("/"))
+            modules = base / "lib" / version
+            archive.add(modules, f"usr/local/lib/{version}", filter=_without_ballast)
+            extensions = list((modules / "lib-dynload").glob("*.so"))
+            if packages is not None:
+                archive.add(packages, f"usr/local/lib/{version}/site-packages")
+                extensions += packages.rglob("*.so")
+            for library in sorted(_libraries_of(*map(os.path.realpath, programs.values()), *map(str, extensions))):
+                if packages is None or not Path(library).is_relative_to(packages):
+                    archive.add(os.path.realpath(library), library.lstrip("/"))
             _add_link(archive, "bin", "usr/bin")
-            return self.import_image("python", archive)
+            return self.import_image(image, archive)
 
     def import_image(self, name: str, archive: tarfile.TarFile) -> str:
         """An image of a root file system, by the name it got."""
@@ -105,18 +118,23 @@ class Engine:
 
     @contextlib.contextmanager
     def aliased(self, image: str, name: str) -> Iterator[None]:
-        """Have an image answer to a name that users write, unless the engine has one of that name."""
+        """Have an image answer to a name that users write, unless the engine has one of that name.
+
+        Other runs, which share the engine, wait for the name meanwhile.
+        """
         repository, _, tag = name.partition(":")
-        try:
-            self.client.inspect_image(name)
-        except ImageNotFound:
-            self.client.tag(image, repository, tag)
+        with Path(tempfile.gettempdir(), f"{_LABEL}-{name.replace('/', '-')}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             try:
+                self.client.inspect_image(name)
+            except ImageNotFound:
+                self.client.tag(image, repository, tag)
+                try:
+                    yield
+                finally:
+                    self.client.remove_image(name)  # the name alone: the image has another
+            else:
                 yield
-            finally:
-                self.client.remove_image(name)  # the name alone: the image has another
-        else:
-            yield
 
     def containers(self, label: str) -> list[str]:
         """The ids of the containers, dead ones too, with a label (`name` or `name=value`)."""

@@ -1,4 +1,4 @@
-"""A stand-alone program that holds GEM environments by name; run by the Python of the venv that has gem-llm.
+"""A stand-alone program that holds GEM environments by name; run by a Python that has gem-llm, or so it is hoped.
 
 It takes one JSON object a line on stdin and answers each, in order, with one on stdout: what was asked for, or
 `{"error": {"kind": ...}}`.  It knows nothing of ours, nor we of what it imports.  At the end of stdin it ends.
@@ -14,9 +14,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
-__all__ = ["Host", "main"]
+__all__ = ["Answerer", "Host", "NoGem", "main", "serve"]
 
 _NEAR = 5  # registered names that an error repeats
 _CUTOFF = 0.4  # of likeness; names share much, such as `game:` and `-v0`
@@ -25,6 +25,22 @@ _TRACE_LINES = 12  # of a traceback, from its end
 
 class UnknownEnvId(Exception):
     """No environment is registered by this name."""
+
+
+class Answerer(Protocol):
+    """Whoever answers requests."""
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request leads to."""
+        ...
+
+
+class NoGem:
+    """Who answers for a Python that has no gem-llm."""
+
+    def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        """That."""
+        return {"error": {"kind": "no_gem"}}
 
 
 class Host:
@@ -109,7 +125,7 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def serve(host: Host, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(host: Answerer, requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the requests end."""
     for line in requests:
         answers.write(json.dumps(host.answer(json.loads(line))).encode() + b"\n")
@@ -129,10 +145,18 @@ def _take_channels() -> tuple[BinaryIO, BinaryIO]:
 def main() -> int:
     """Serve GEM's environments."""
     requests, answers = _take_channels()
-    gem = importlib.import_module("gem")
-    registered = importlib.import_module("gem.envs.registration").ENV_REGISTRY
-    serve(Host(gem.make, registered), requests, answers)
+    serve(_find_gem(), requests, answers)
     return 0
+
+
+def _find_gem() -> Answerer:
+    try:
+        gem = importlib.import_module("gem")
+    except ModuleNotFoundError as error:
+        if error.name != "gem":
+            raise
+        return NoGem()
+    return Host(gem.make, importlib.import_module("gem.envs.registration").ENV_REGISTRY)
 
 
 if __name__ == "__main__":

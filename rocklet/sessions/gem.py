@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,7 +51,8 @@ class GemSession:
     """
 
     def __init__(self, python: str, children: Children, surroundings: Surroundings) -> None:
-        self._python, self._children, self._surroundings = python, children, surroundings
+        """`python` is what the node offers; where there is no such program, as in an image, the sandbox's own is it."""
+        self._offered, self._children, self._surroundings = python, children, surroundings
         self._host: HostProcess | None = None
         self._turns = Turns()
         self._envs: dict[str, str] = {}
@@ -149,25 +151,40 @@ class GemSession:
         except HostEnded as ended:
             self._lose_all()
             raise _explain_end(ended, question, limit) from ended
-        if error := answer.get("error"):
-            raise _explain(error, question)
-        return answer
+        error = answer.get("error")
+        if error is None:
+            return answer
+        if error["kind"] == "no_gem":
+            await self.end()  # so that one may be started that has it: commands can install it
+            raise _no_gem()
+        raise _explain(error, question)
 
     def _running_host(self) -> HostProcess:
         if self._host is None or self._host.has_ended:
-            if not os.access(self._python, os.X_OK):
-                raise InvalidRequest(
-                    "this sandbox hosts no environments: its node has no Python with gem-llm; run `rock-nomad "
-                    "setup-gem` there, and name the Python that it prints in ROCKLET_GEM_PYTHON",
-                    details={"field": "ROCKLET_GEM_PYTHON", "value": self._python, "expected": "a Python with gem-llm"},
-                )
-            self._host = HostProcess(self._python, self._children, self._surroundings)
+            self._host = HostProcess(self._find_python(), self._children, self._surroundings)
             log.info("the environment host is process %d", self._host.pid)
         return self._host
+
+    def _find_python(self) -> str:
+        if os.access(self._offered, os.X_OK):
+            return self._offered
+        found = shutil.which("python3", path=self._surroundings.env["PATH"])
+        if found is None:
+            raise _no_gem()
+        return found
 
     def _lose_all(self) -> None:
         self._lost |= self._envs.keys()
         self._envs.clear()
+
+
+def _no_gem() -> InvalidRequest:
+    return InvalidRequest(
+        "this sandbox hosts no environments: no Python in it has gem-llm; use an image in which `pip install gem-llm` "
+        "was run for its python3, or, if sandboxes are processes, run `rock-nomad setup-gem` on the node and name the "
+        "Python that it prints in ROCKLET_GEM_PYTHON",
+        details={"field": "image", "expected": "a sandbox with a Python that has gem-llm"},
+    )
 
 
 def _explain_end(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rocklet.envhost import host as host_module
-from rocklet.envhost.host import Host, serve
+from rocklet.envhost.host import Host, NoGem, serve
 
 
 class Number:
@@ -109,6 +109,10 @@ def test_each_line_is_answered_by_one(host: Host) -> None:
     first, second = answers.getvalue().splitlines()
     assert json.loads(first)["env_ids"][2] == "rg:other"
     assert json.loads(second) == {}
+
+
+def test_a_python_without_gem_says_so() -> None:
+    assert NoGem().answer({"op": "list"}) == {"error": {"kind": "no_gem"}}
 
 
 @pytest.mark.slow

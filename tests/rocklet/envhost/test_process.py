@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -35,12 +36,20 @@ async def test_a_host_answers_until_it_is_ended(children: Children) -> None:
     assert host.has_ended
 
 
-async def test_a_host_that_cannot_begin_says_why(children: Children) -> None:
-    host = HostProcess(sys.executable, children, HOME)  # it has no gem-llm
+async def test_a_python_without_gem_answers_that(children: Children) -> None:
+    host = HostProcess(sys.executable, children, HOME)
+    assert await host.ask({"op": "list"}, Call("1"), 60) == {"error": {"kind": "no_gem"}}
+    await host.end()
+
+
+async def test_a_host_that_cannot_begin_says_why(children: Children, tmp_path: Path) -> None:
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/sh\necho broken >&2; exit 1\n")
+    broken.chmod(0o755)
+    host = HostProcess(str(broken), children, HOME)
     with pytest.raises(HostEnded) as raised:
         await host.ask({"op": "list"}, Call("1"), 60)
-    assert (raised.value.why, raised.value.exit_code) == ("exited", 1)
-    assert "No module named 'gem'" in raised.value.stderr
+    assert (raised.value.why, raised.value.exit_code, raised.value.stderr) == ("exited", 1, "broken\n")
 
 
 async def test_a_host_whose_time_is_up_is_killed(children: Children) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,21 @@ def gem_python() -> str:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, gem_python: str) -> Settings:
+def programs() -> str:
+    """Where programs are, other than in the sandbox's home."""
+    return os.defpath
+
+
+@pytest.fixture
+def settings(tmp_path: Path, gem_python: str, programs: str) -> Settings:
     """What a rocklet is told that hosts environments."""
-    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     return Settings(
-        sandbox_id="s-test", token_sha256=digest, host="127.0.0.1", home=str(tmp_path), gem_python=gem_python
+        sandbox_id="s-test",
+        token_sha256=hashlib.sha256(TOKEN.encode()).hexdigest(),
+        host="127.0.0.1",
+        home=str(tmp_path),
+        gem_python=gem_python,
+        env={"PATH": f"{tmp_path}:{programs}"},
     )
 
 
@@ -204,6 +215,21 @@ async def test_a_step_sent_twice_is_taken_once(player: Caller) -> None:
 
 
 @pytest.mark.parametrize("gem_python", ["", "/nowhere/python"])
-async def test_a_sandbox_without_gem_says_what_to_do(caller: Caller) -> None:
-    with pytest.raises(InvalidRequest, match="setup-gem"):
+@pytest.mark.parametrize("programs", [""])
+async def test_a_sandbox_hosts_none_until_its_own_python_has_gem(caller: Caller, tmp_path: Path) -> None:
+    own = tmp_path / "python3"
+
+    def install(python: str) -> None:
+        own.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+        own.chmod(0o755)
+
+    async def make() -> None:
         await caller.call(MAKE_ENV, MakeEnvRequest(env_id=SOKOBAN))
+
+    with pytest.raises(InvalidRequest, match="pip install gem-llm"):
+        await make()
+    install(sys.executable)
+    with pytest.raises(InvalidRequest, match="pip install gem-llm"):
+        await make()
+    install(need_gem())
+    await make()
