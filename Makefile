@@ -1,7 +1,7 @@
 # make run    everything, from a bare machine: set up, start the embedded cluster, run the examples, stop
 # make test   every check and every test that this machine can run; with ROCK_TEST_TRUE_TIMES=1, commands of minutes too
 # make check  ruff, mypy, vermin and import-linter alone
-# make bench  the benchmarks, side by side with their floors
+# make bench  what calls cost, side by side with their floors; PEERS=1 measures SWE-ReX and ROCK along
 # make dev    the embedded cluster and a gateway, until Ctrl-C
 
 PYTHON ?= python3
@@ -23,7 +23,7 @@ check: setup
 	@$(BIN)/lint-imports --no-cache
 
 bench: setup
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(if $(PEERS),--peers)
 
 dev: setup
 	@$(BIN)/rock-nomad dev

@@ -1,176 +1,183 @@
-"""What is measured: each of our calls, and the floor it is held against."""
+"""What is measured: each call of ours, the floor it is held against, and how many times that it may cost."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import secrets
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
 
-import aiohttp
-import msgspec
-
-from rock._gateway import Gateway
-from rock.sdk.sandbox.client import Sandbox
 from rock.wire import codec
 from rock.wire import messages as m
 from rock.wire import operations as op
-from rock.wire.operations import REQUEST_ID_HEADER, Operation
-from rock.wire.spec import SandboxSpec
-from rock_nomad.bundle import bundle_command
-from tests.bench.floors import BarePty
-from tests.bench.measure import Action
-from tests.rocklets import read_port, rocklet_environment
+from rock_nomad.bench.load import Subject
+from tests.bench.subjects import Subjects
 
-__all__ = ["Bench", "Case"]
+__all__ = ["Case", "Kind", "all_cases"]
 
-_SESSION = "bench"
-_FIVE_MB = "head -c 5000000 /dev/zero | tr '\\0' x"
 _MEGABYTE = 1_000_000
-_SPEC = SandboxSpec(cpus=0.05, memory_bytes=64 * 2**20, disk_bytes=16 * 2**20, idle_timeout=600)
+_FIVE_MB = "head -c 5000000 /dev/zero | tr '\\0' x"
+_FILE = "/tmp/rock-bench-file"
+
+_CROWD = 32  # sessions that call at once
+_SESSION_COUNTS = (1, 8, _CROWD)
+
+Kind = Literal["p50", "p99", "rate"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One comparison: floors that add up, and what of ours is held against their sum."""
+    """One comparison: floors that add up, and what is held against their sum."""
 
     title: str
-    floors: Mapping[str, Action]
-    ours: Mapping[str, Action]
+    floors: Sequence[Subject]
+    subjects: Sequence[Subject]
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """By subject: how many times the floor it may take at most; of a rate, how many times it has to be at least."""
     calls: int
     """In each round."""
+    sessions: int = 1
+    kind: Kind = "p50"
+    """What is compared."""
+    conditions: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Under which it is measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """A running cluster, a sandbox in it, and the floors beside it."""
-
-    http: aiohttp.ClientSession
-    gateway: Gateway
-    sandbox: Sandbox
-    endpoint: m.RockletEndpoint
-    echo_url: str
-    pty: BarePty
-    bundle: Path
-
-    def cases(self) -> list[Case]:
-        """Everything that is measured."""
-        echo, bare = {"echo": self._echo(b"{}")}, {"pty": lambda: self.pty.run("echo hi")}
-        run = m.RunRequest(command="echo hi", session=_SESSION)
-        true = m.ExecuteRequest(command=["true"])
-        names = (f"s{number}-{secrets.token_hex(2)}" for number in itertools.count())
-        text = "x" * _MEGABYTE
-        written = m.WriteFileRequest(path="/tmp/rock-bench-file", content=text)
-        return [
-            Case(
-                title="echo hi in a session",
-                floors=echo | bare,
-                ours={
-                    "direct": self._direct(op.RUN_IN_SESSION, run),
-                    "gateway": self._through_gateway(op.RUN_IN_SESSION, run),
-                    "SDK": lambda: self.sandbox.arun(cmd="echo hi", session=_SESSION),
-                },
-                calls=200,
-            ),
-            Case(
-                title="execute true",
-                floors=echo | {"spawn": _spawn_true},
-                ours={"direct": self._direct(op.EXECUTE, true), "gateway": self._through_gateway(op.EXECUTE, true)},
-                calls=100,
-            ),
-            Case(
-                title="create a session",
-                floors=echo | {"bash": _start_bash},
-                ours={"direct": lambda: self._create_and_close(next(names))},
-                calls=20,
-            ),
-            Case(
-                title="5 MB of session output",
-                floors={"echo": self._echo(b"{}", answer_bytes=5_000_000), "pty": lambda: self.pty.run(_FIVE_MB)},
-                ours={"direct": self._direct(op.RUN_IN_SESSION, m.RunRequest(command=_FIVE_MB, session=_SESSION))},
-                calls=3,
-            ),
-            Case(
-                title="write 1 MB",
-                floors={"echo": self._echo(codec.encode(written), answer_bytes=100)},
-                ours={"direct": self._direct(op.WRITE_FILE, written)},
-                calls=20,
-            ),
-            Case(
-                title="read 1 MB",
-                floors={"echo": self._echo(b"{}", answer_bytes=_MEGABYTE)},
-                ours={"direct": self._direct(op.READ_FILE, m.ReadFileRequest(path=written.path))},
-                calls=20,
-            ),
-            Case(
-                title="start a sandbox",
-                floors={"python": _start_python},
-                ours={"gateway": self._start_and_stop},
-                calls=3,
-            ),
-            Case(
-                title="a rocklet's first answer",
-                floors={"venv": lambda: self._start_rocklet(sys.executable, "-m", "rocklet")},
-                ours={"bundle": lambda: self._start_rocklet(*bundle_command(str(self.bundle)))},
-                calls=5,
-            ),
-        ]
-
-    def _echo(self, body: bytes, *, answer_bytes: int | None = None) -> Action:
-        url = self.echo_url if answer_bytes is None else f"{self.echo_url}?bytes={answer_bytes}"
-        return lambda: self._send("POST", url, body, {})
-
-    def _direct(self, operation: Operation[Any, Any], request: msgspec.Struct) -> Action:
-        headers = {"Authorization": f"Bearer {self.endpoint.token}"}
-        return self._call(f"{self.endpoint.url}{operation.path}", request, headers)
-
-    def _through_gateway(self, operation: Operation[Any, Any], request: msgspec.Struct) -> Action:
-        path = operation.gateway_path.format(sandbox_id=self.endpoint.sandbox_id)
-        headers = {"Authorization": f"Bearer {self.gateway.address.api_key}"}
-        return self._call(f"{self.gateway.address.url}{path}", request, headers)
-
-    def _call(self, url: str, request: msgspec.Struct, headers: dict[str, str]) -> Action:
-        body = codec.encode(request)
-        return lambda: self._send("POST", url, body, {**headers, REQUEST_ID_HEADER: secrets.token_hex(8)})
-
-    async def _send(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> None:
-        headers = {"Content-Type": "application/json", **headers}
-        async with self.http.request(method, url, data=body, headers=headers) as response:
-            answer = await response.read()
-            assert response.status < 300, answer
-
-    async def _create_and_close(self, name: str) -> None:
-        await self._direct(op.CREATE_SESSION, m.CreateSessionRequest(session=name))()
-        await self._direct(op.CLOSE_SESSION, m.SessionRequest(session=name))()
-
-    async def _start_and_stop(self) -> None:
-        status = await self.gateway.call(op.CREATE_SANDBOX, m.CreateSandboxRequest(spec=_SPEC, hold=20))
-        await self.gateway.call(op.STOP_SANDBOX, m.Empty(), sandbox_id=status.sandbox_id)
-
-    async def _start_rocklet(self, *command: str) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *command, "--host", "127.0.0.1", env=rocklet_environment(), stderr=asyncio.subprocess.PIPE
-        )
-        url = f"http://127.0.0.1:{await read_port(process)}{op.IS_ALIVE.path}"
-        await self._send("GET", url, b"", {})
-        process.kill()
-        await process.communicate()
+def all_cases(subjects: Subjects) -> list[Case]:
+    """In the order in which they are measured."""
+    counts = [count for count in _SESSION_COUNTS if count <= subjects.stage.sessions]
+    return [
+        Case(
+            title="command in a session",
+            floors=[subjects.echo(), subjects.pty()],
+            subjects=[subjects.direct_runs(), subjects.sdk_runs(), *subjects.peer_runs()],
+            targets={"direct": 2.0, "SDK": 2.5},
+            calls=300,
+        ),
+        Case(
+            title="command through the gateway",
+            floors=[subjects.proxied_echo(), subjects.pty()],
+            subjects=[subjects.gateway_runs()],
+            targets={"gateway": 2.0},
+            calls=300,
+        ),
+        _execute(subjects),
+        *(_create(subjects, count) for count in (1, subjects.stage.sessions)),
+        Case(
+            title="5 MB of session output",
+            floors=[subjects.pty(_FIVE_MB)],
+            subjects=[subjects.direct_runs(_FIVE_MB), *subjects.peer_runs(_FIVE_MB)],
+            targets={"direct": 2.0},
+            calls=5,
+        ),
+        *_files(subjects),
+        Case(
+            title="is_alive under CPU load",
+            floors=[subjects.echo()],
+            subjects=[subjects.direct(op.IS_ALIVE, m.Empty()), *subjects.peers("is_alive")],
+            targets={"direct": 5.0},
+            calls=300,
+            kind="p99",
+            conditions=_busy_machine,
+        ),
+        *(_throughput(subjects, sessions) for sessions in counts),
+        *(_gateway_throughput(subjects, sessions) for sessions in counts),
+        *_starts(subjects),
+    ]
 
 
-async def _spawn_true() -> None:
-    process = await asyncio.create_subprocess_exec("true")
-    await process.wait()
+def _execute(subjects: Subjects) -> Case:
+    request = m.ExecuteRequest(command=["true"])
+    return Case(
+        title="execute true",
+        floors=[subjects.echo(), subjects.spawn()],
+        subjects=[
+            subjects.direct(op.EXECUTE, request),
+            subjects.gateway(op.EXECUTE, request),
+            *subjects.peers("execute", "true"),
+        ],
+        targets={"direct": 1.5},
+        calls=200,
+    )
 
 
-async def _start_bash() -> None:
-    process = await asyncio.create_subprocess_exec("bash", "--noprofile", "--norc", "-c", "true")
-    await process.wait()
+def _create(subjects: Subjects, count: int) -> Case:
+    return Case(
+        title="create a session" if count == 1 else f"create {count} sessions at once",
+        floors=[subjects.bashes(count)],
+        subjects=[subjects.direct_creates(count), *subjects.peer_creates(count)],
+        targets={"direct": 4.0},
+        calls=max(20 // count, 2),
+    )
 
 
-async def _start_python() -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import aiohttp.web")
-    await process.wait()
+def _files(subjects: Subjects) -> Iterator[Case]:
+    """What is sent is sent one way: an echo that answered all of it would be too easy to keep up with."""
+    text = "x" * _MEGABYTE
+    write, read = m.WriteFileRequest(path=_FILE, content=text), m.ReadFileRequest(path=_FILE)
+    upload, content = m.UploadRequest(path=f"{_FILE}-up"), b"x" * 50 * _MEGABYTE
+    yield Case(
+        title="write 1 MB",
+        floors=[subjects.echo(codec.encode(write), answer_bytes=100)],
+        subjects=[subjects.direct(op.WRITE_FILE, write), *subjects.peers("write", _FILE, text)],
+        targets={"direct": 2.0},
+        calls=30,
+    )
+    yield Case(
+        title="read 1 MB",
+        floors=[subjects.echo(answer_bytes=_MEGABYTE)],
+        subjects=[subjects.direct(op.READ_FILE, read), *subjects.peers("read", _FILE)],
+        targets={"direct": 2.0},
+        calls=30,
+    )
+    yield Case(
+        title="upload 50 MB",
+        floors=[subjects.echo(content, answer_bytes=100)],
+        subjects=[subjects.direct(op.UPLOAD, upload, content), *subjects.peers("upload", upload.path, content)],
+        targets={"direct": 2.0},
+        calls=3,
+    )
+
+
+def _throughput(subjects: Subjects, sessions: int) -> Case:
+    return Case(
+        title=f"throughput, sessions: {sessions}",
+        floors=[subjects.bare_runs()],
+        subjects=[subjects.direct_runs(), subjects.sdk_runs(), *subjects.peer_runs()],
+        targets={"direct": 0.5} if sessions == _CROWD else {},
+        calls=1000,
+        sessions=sessions,
+        kind="rate",
+    )
+
+
+def _gateway_throughput(subjects: Subjects, sessions: int) -> Case:
+    return Case(
+        title=f"throughput, sessions: {sessions}, through the gateway",
+        floors=[subjects.proxied_runs()],
+        subjects=[subjects.gateway_runs()],
+        targets={"gateway": 0.5} if sessions == _CROWD else {},
+        calls=1000,
+        sessions=sessions,
+        kind="rate",
+    )
+
+
+def _starts(subjects: Subjects) -> Iterator[Case]:
+    bare, *others = subjects.starts()
+    targets = {"rocklet": 1.5}
+    yield Case(title="first command answered", floors=[bare], subjects=others, targets=targets, calls=2)
+    yield Case(title="start a sandbox", floors=[bare], subjects=[subjects.sandboxes()], calls=2)
+
+
+@contextlib.contextmanager
+def _busy_machine() -> Iterator[None]:
+    """Twice as many processes that compute as there are CPUs."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * (os.cpu_count() or 1)):
+            spinner = stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
+            stack.callback(spinner.kill)
+        yield
