@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
 from rock.wire.messages import RockletExit
 from rocklet.config import BadSetting, Settings, read_settings
+from rocklet.listener import open_listener
 
 __all__ = ["main"]
 
@@ -19,18 +21,19 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = read_settings(sys.argv[1:])
+        listener = open_listener(settings)
         with asyncio.Runner(loop_factory=_find_loop()) as runner:
-            return runner.run(_serve(settings))
+            return runner.run(_serve(settings, listener))
     except BadSetting as error:
         return _fail(str(error))
     except OSError as error:
         return _fail(f"cannot listen: {error}; set ROCKLET_PORT or --host to a free address")
 
 
-async def _serve(settings: Settings) -> int:
-    from rocklet.server import listen  # aiohttp takes 0.1 s to import, which a bad setting need not wait for
+async def _serve(settings: Settings, listener: socket.socket) -> int:
+    from rocklet.server import listen  # aiohttp takes 0.1 s to import; neither a bad setting nor a caller is to wait
 
-    async with listen(settings, adopt_orphans=True) as listening:
+    async with listen(settings, listener, adopt_orphans=True) as listening:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, listening.engine.end, RockletExit.SIGNALED)

@@ -20,6 +20,7 @@ from rocklet.config import Settings
 from rocklet.dialects.native import NativeDialect
 from rocklet.dialects.swerex import PREFIX, SwerexDialect
 from rocklet.engine import Engine
+from rocklet.listener import BACKLOG, open_listener
 from rocklet.tunnels.entrance import Tunnels
 from rocklet.tunnels.forwarding import Forwarding, open_session
 
@@ -27,7 +28,6 @@ __all__ = ["Listening", "listen"]
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 512  # connections that wait to be accepted
 _SHUTDOWN_GRACE = 1.0  # seconds for replies that are being sent when the rocklet ends
 
 
@@ -44,14 +44,16 @@ class Listening:
 
 
 @contextlib.asynccontextmanager
-async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIterator[Listening]:
+async def listen(
+    settings: Settings, listener: socket.socket | None = None, *, adopt_orphans: bool = False
+) -> AsyncIterator[Listening]:
     """Answer as long as the block runs; then end all commands.
 
+    `listener` is the settings' socket, if it is open already.
     `adopt_orphans` makes the process the parent of all that its commands leave behind: only for one of our own.
     Raises OSError: the address cannot be listened on.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    listener = listener or open_listener(settings)
     port: int = listener.getsockname()[1]
     async with open_session() as session, asyncio.TaskGroup() as tasks:
         engine = Engine(msgspec.structs.replace(settings, port=port), tasks, adopt_orphans=adopt_orphans)
@@ -72,7 +74,7 @@ async def listen(settings: Settings, *, adopt_orphans: bool = False) -> AsyncIte
         runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_GRACE)
         try:
             await runner.setup()
-            site = web.SockSite(runner, listener, backlog=_BACKLOG)
+            site = web.SockSite(runner, listener, backlog=BACKLOG)
             await site.start()
             log.info("sandbox %s listens on %s port %d", settings.sandbox_id, settings.host, port)
             yield Listening(engine, port)

@@ -18,7 +18,7 @@ from rock.wire.operations import CANCEL, GET_CLOCKS, RENEW_IDLE, REQUEST_ID_HEAD
 __all__ = ["CONNECT_TIMEOUT", "RockletUnreachable", "Rocklets", "StaleAddress", "open_session"]
 
 CONNECT_TIMEOUT = 2.0  # seconds; inside the operator's network
-PROBE_PAUSE_FIRST, PROBE_PAUSE_LAST = 0.01, 0.25  # seconds
+PROBE_PAUSE_FIRST, PROBE_PAUSE_LAST = 0.01, 0.1  # seconds
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
 """Seconds of silence before asking, between asking, and how often: a lost node is noticed after 35 s."""
