@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -30,8 +31,8 @@ REAL_PARTS = {
 }
 """Executables whose presence decides what runs for real, and how each is asked for its version."""
 
-BEYOND_EMBEDDED = pytest.StashKey[Counter[str]]()
-"""What the embedded cluster lacks for tests of this run, and for how many of them."""
+_NEEDS = "needs"
+"""The property of a test's report that says what of real servers it needs: reports travel from process to process."""
 
 
 def _version(name: str) -> str | None:
@@ -46,14 +47,22 @@ def _version(name: str) -> str | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """End with a line that says what was real, and one of what the embedded cluster could not show."""
+    if terminalreporter.config.getoption("lf"):
+        return  # a second look at some tests says nothing of the whole
     versions = {name: _version(name) for name in REAL_PARTS}
     had = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     lacked = ", ".join(name for name, version in versions.items() if not version)
     absent = f" (not on this machine: {lacked})" if lacked else ""
     terminalreporter.write_line(f"real parts: {had or 'none'}{absent}")
-    if lacking := terminalreporter.config.stash.get(BEYOND_EMBEDDED, None):
+    if lacking := _beyond_embedded(itertools.chain.from_iterable(terminalreporter.stats.values())):
         counts = ", ".join(f"{need} {count}" for need, count in lacking.most_common())
         terminalreporter.write_line(f"embedded could not run {lacking.total()}: {counts}")
+
+
+def _beyond_embedded(reports: Iterable[object]) -> Counter[str]:
+    """What the embedded cluster lacks for the tests that are reported on, and for how many of them."""
+    tests = {each.nodeid: dict(each.user_properties) for each in reports if isinstance(each, pytest.TestReport)}
+    return Counter(str(properties[_NEEDS]) for properties in tests.values() if _NEEDS in properties)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -77,11 +86,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Count what only real servers can show, and skip it where there are none."""
+    """Note what only real servers can show, and skip it where there are none."""
     if needs := needs_of(item):
         from tests.cluster import missing_parts  # the client's own tests run without a control plane
 
-        item.config.stash.setdefault(BEYOND_EMBEDDED, Counter())[needs] += 1
+        item.user_properties.append((_NEEDS, needs))
         if (reason := missing_parts("real")) is not None:
             pytest.skip(reason)
 
