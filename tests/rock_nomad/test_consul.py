@@ -57,7 +57,7 @@ async def test_a_name_that_nobody_registered_has_no_rocklet(consul: Consul) -> N
 @pytest.mark.slow
 async def test_a_wait_ends_by_itself(consul: Consul) -> None:
     index, _services = await consul.rocklets("rocklet-nobody")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await consul.rocklets("rocklet-nobody", index=index, wait=0.2))[0] != index:
             index, _services = await consul.rocklets("rocklet-nobody")
 

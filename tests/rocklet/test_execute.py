@@ -70,17 +70,18 @@ async def test_a_timeout_kills_the_whole_group_and_returns_what_was_printed(call
     done = await caller.execute(f"exec 9>{fifo}; echo partial; {stubborn}", timeout=0.3)
     assert (done.stdout, done.exit_code, done.timed_out) == ("partial\n", None, True)
     assert done.failure_reason.startswith("timed out after 0.3 s")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await held == b""  # its end of file: nobody is left
 
 
 async def test_a_daemon_that_keeps_the_output_open_neither_delays_nor_dies(caller: Caller, tmp_path: Path) -> None:
-    daemon = f"(sleep 0.3; echo late; echo lived >{tmp_path}/fifo) &"
+    daemon = f"(read go <{tmp_path}/go; echo late; echo lived >{tmp_path}/fifo) &"
+    os.mkfifo(tmp_path / "go")
     os.mkfifo(tmp_path / "fifo")
     done = await caller.execute(f"{daemon} echo now")
     assert done.stdout == "now\n"
-    assert done.duration < 0.29
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
+        await asyncio.to_thread((tmp_path / "go").write_text, "go\n")
         assert await asyncio.to_thread((tmp_path / "fifo").read_text) == "lived\n"
 
 

@@ -72,15 +72,15 @@ def test_an_error_ends_the_wait(driver: Driver) -> None:
     nvml.cards()
     driver.report(0, data=79)
     began = time.monotonic()
-    assert nvml.wait_error(30) == CardError(card_id=_H100, instance=None, what="XID 79")
-    assert time.monotonic() - began < 15
+    assert nvml.wait_error(120) == CardError(card_id=_H100, instance=None, what="XID 79")
+    assert time.monotonic() - began < 60
 
 
 def test_an_ecc_error_is_of_its_instance(driver: Driver) -> None:
     nvml = Nvml()
     nvml.cards()
     driver.report(1, kind=2, data=0, instance=(2, 0))
-    error = nvml.wait_error(30)
+    error = nvml.wait_error(120)
     assert error is not None
     assert (error.instance, error.what) == ((2, 0), "an ECC error of two bits")
 
@@ -93,7 +93,7 @@ def test_an_error_that_a_program_brings_about_is_none_of_the_card(driver: Driver
     assert nvml.wait_error(0.1) is None
     driver.report(0, data=xid)
     threading.Timer(0.05, driver.report, (0,)).start()
-    error = nvml.wait_error(30)
+    error = nvml.wait_error(120)
     assert error is not None
     assert error.what == "XID 79"
 

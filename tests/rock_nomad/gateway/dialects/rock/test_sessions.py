@@ -147,11 +147,9 @@ async def test_what_check_wants_decides_how_a_status_is_told(client: _Client) ->
 
 
 async def test_the_probe_of_an_announced_process_is_held_until_it_ends(client: _Client) -> None:
-    said = await client.run("nohup sleep 1.5 < /dev/null > /dev/null 2>&1 & echo PIDSTART${!}PIDEND;disown")
+    said = await client.run("nohup sleep 1 < /dev/null > /dev/null 2>&1 & echo PIDSTART${!}PIDEND;disown")
     pid = said["result"]["output"].partition("PIDSTART")[2].partition("PIDEND")[0]
-    began = time.monotonic()
-    assert (await client.run(f"kill -0 {pid}"))["status"] == "Failed"
-    assert 1 < time.monotonic() - began < 2.5
+    assert (await client.run(f"kill -0 {pid}"))["status"] == "Failed"  # and not: that it lives
 
 
 async def test_the_probe_of_a_process_that_lives_on_is_answered_in_time(client: _Client) -> None:
@@ -159,23 +157,25 @@ async def test_the_probe_of_a_process_that_lives_on_is_answered_in_time(client: 
     pid = said["result"]["output"].partition("PIDSTART")[2].partition("PIDEND")[0]
     began = time.monotonic()
     assert (await client.run(f"kill -0 {pid}"))["status"] == "Success"
-    assert 3.5 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 3.5
 
 
 async def test_the_probe_of_an_announced_process_does_not_wait_for_the_session(client: _Client) -> None:
     said = await client.run("nohup sleep 0.5 < /dev/null > /dev/null 2>&1 & echo PIDSTART${!}PIDEND;disown")
     pid = said["result"]["output"].partition("PIDSTART")[2].partition("PIDEND")[0]
     async with asyncio.TaskGroup() as tasks:
-        busy = tasks.create_task(client.run("sleep 3; echo free"))
+        busy = tasks.create_task(client.run("sleep 100"))
         assert (await client.run(f"kill -0 {pid}"))["status"] == "Failed"
         assert not busy.done()
+        busy.cancel()
 
 
 async def test_the_probe_of_any_other_process_is_answered_at_once(client: _Client) -> None:
     began = time.monotonic()
-    assert (await client.run("kill -0 1"))["status"] == "Success"
+    for _ in range(10):
+        assert (await client.run("kill -0 1"))["status"] == "Success"
+    assert time.monotonic() - began < 30  # and not after four seconds each
     assert (await client.run(f"kill -0 {2**22 - 1}"))["status"] == "Failed"
-    assert time.monotonic() - began < 2
 
 
 async def test_a_caller_that_goes_away_frees_the_session_each_time(client: _Client) -> None:
@@ -183,9 +183,7 @@ async def test_a_caller_that_goes_away_frees_the_session_each_time(client: _Clie
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await client.run("sleep 100")
-        began = time.monotonic()
-        assert (await client.run("echo next"))["result"]["output"] == "next"
-        assert time.monotonic() - began < 2
+        assert (await client.run("echo next"))["result"]["output"] == "next"  # long before the sleep is over
 
 
 async def test_output_has_no_control_sequences_and_no_blanks_around_it(client: _Client) -> None:
