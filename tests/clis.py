@@ -39,7 +39,7 @@ class Dev:
     said: str
     """What it is, in its own words: the rest of the line that tells its address."""
 
-    def rock_nomad(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def rock_nomad(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """`rock-nomad` with these arguments, against this cluster."""
         return rock_nomad(*arguments, environment=self.environment, timeout=timeout)
 
@@ -51,9 +51,7 @@ def clean_environment(folder: Path) -> dict[str, str]:
     return {**kept, "PATH": path, "ROCK_CREDENTIALS_FILE": str(folder / "credentials.json"), "COLUMNS": "200"}
 
 
-def rock_nomad(
-    *arguments: str, environment: dict[str, str], timeout: float = 60
-) -> subprocess.CompletedProcess[str]:
+def rock_nomad(*arguments: str, environment: dict[str, str], timeout: float = 180) -> subprocess.CompletedProcess[str]:
     """`rock-nomad` with these arguments."""
     return subprocess.run(
         [sys.executable, "-m", "rock_nomad", *arguments],

@@ -41,7 +41,7 @@ PASSWORD = "pull \"me\"'s ${HOME} <é&#=\\"
 
 _HTPASSWD = f"{USERNAME}:$2b$04$abcdefghijklmnopqrstuuHXuAW/CUacYl5n2uX8Sn.oANKr24Dqi\n"
 _LABEL = "rock-nomad-tests"
-_START_TIMEOUT = 30.0  # seconds
+_START_TIMEOUT = 120.0  # seconds; a loaded machine
 _LOOK_INTERVAL = 0.05
 _PRUNED = re.compile(r"/(test|tests|idlelib|tkinter|turtledemo|ensurepip|site-packages|config-[^/]*|__pycache__)(/|$)")
 _TOOLS = (
@@ -136,16 +136,16 @@ class Engine:
             else:
                 yield
 
-    def containers(self, label: str) -> list[str]:
-        """The ids of the containers, dead ones too, with a label (`name` or `name=value`)."""
+    def containers(self) -> list[str]:
+        """The ids of this run's containers, dead ones too."""
+        label = f"{_LABEL}={self.run}"
         return [str(one["Id"]) for one in self.client.containers(all=True, filters={"label": label})]
 
     def clean(self) -> None:
         """Remove this run's containers and images."""
-        label = f"{_LABEL}={self.run}"
-        for container in self.containers(label):
+        for container in self.containers():
             self.client.remove_container(container, force=True, v=True)
-        for image in self.client.images(filters={"label": label}):
+        for image in self.client.images(filters={"label": f"{_LABEL}={self.run}"}):
             self.client.remove_image(image["Id"], force=True)  # with all its tags
 
 

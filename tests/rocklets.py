@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator
 __all__ = ["TOKEN", "read_port", "rocklet_environment", "start_rocklet"]
 
 TOKEN = "a token of tests"
-_START_TIMEOUT = 20.0  # seconds; it takes 0.3 on an idle machine
-_END_TIMEOUT = 10.0  # seconds
+_START_TIMEOUT = 120.0  # seconds; it takes 0.3 on an idle machine
+_END_TIMEOUT = 60.0  # seconds
 _LISTENING = re.compile(rb"listens on \S+ port (\d+)")
 
 

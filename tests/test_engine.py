@@ -20,9 +20,12 @@ pytestmark = pytest.mark.slow
 def test_an_image_has_what_it_should(engine: Engine, image: str, script: str, said: str) -> None:
     client = engine.client
     container = client.create_container(getattr(engine, image), ["/bin/sh", "-c", script], labels=engine.labels)["Id"]
-    client.start(container)
-    assert client.wait(container)["StatusCode"] == 0, client.logs(container)
-    assert client.logs(container).decode() == said
+    try:
+        client.start(container)
+        assert client.wait(container)["StatusCode"] == 0, client.logs(container)
+        assert client.logs(container).decode() == said
+    finally:
+        client.remove_container(container, force=True)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_the_programs_run_as_they_stand(dev: Dev) -> None:
             env=dev.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert (ran.returncode, ran.stderr) == (0, "")

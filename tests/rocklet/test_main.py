@@ -101,7 +101,7 @@ async def test_a_command_that_the_end_cuts_short_has_no_answer(tmp_path: Path) -
 )
 def test_a_bad_setting_is_named_on_stderr_and_ends_it_early(changed: dict[str, str], named: str) -> None:
     environ = {**rocklet_environment(), **changed}
-    ended = subprocess.run([sys.executable, "-m", "rocklet"], env=environ, capture_output=True, timeout=20, check=False)
+    ended = subprocess.run([sys.executable, "-m", "rocklet"], env=environ, capture_output=True, timeout=90, check=False)
     assert ended.returncode == RockletExit.EARLY
     assert named in ended.stderr.decode()
     assert "Traceback" not in ended.stderr.decode()
@@ -111,6 +111,6 @@ def test_a_taken_port_ends_it_early() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environ = rocklet_environment(port=taken.getsockname()[1])
         arguments = [sys.executable, "-m", "rocklet", "--host", "127.0.0.1"]
-        ended = subprocess.run(arguments, env=environ, capture_output=True, timeout=20, check=False)
+        ended = subprocess.run(arguments, env=environ, capture_output=True, timeout=120, check=False)
     assert ended.returncode == RockletExit.EARLY
     assert "cannot listen" in ended.stderr.decode()

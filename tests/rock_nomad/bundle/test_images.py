@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 WITHOUT_BASH = {"debian-without-bash", "busybox", "musl"}
 WITH_SHELL = [name for name in ROOTS if name != "shell-less"]
-_START_TIMEOUT = 30.0  # seconds, on a machine that does much else
+_START_TIMEOUT = 120.0  # seconds, on a machine that does much else
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_dev_on_real_servers_says_which_and_lets_their_own_programs_in(tmp_path:
     with start_dev(tmp_path, "--real", "--nodes", "2", "--env-file", str(env_file)) as dev:
         assert re.match(r"on nomad \d+\.\d+\.\d+, consul \d+\.\d+\.\d+, nodes node-0, node-1\n", dev.said)
         script = f". {env_file}; nomad node status && consul members"
-        ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=60)
+        ran = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=180)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.count(" ready") == 2
         assert ran.stdout.count(" alive ") == 3
@@ -81,21 +81,20 @@ def test_the_examples_run_in_containers_and_leave_none(
             ran = rock_nomad(*dev, environment=clean_environment(tmp_path), timeout=240)
             assert ran.returncode == 0, ran.stdout + ran.stderr
         assert "Ran 2 tests" in ran.stdout
-        assert engine.containers(f"rock-nomad-tests={engine.run}") == []
+        assert engine.containers() == []
 
 
 @pytest.mark.parametrize("options", DEVS)
 def test_kill_9_of_dev_leaves_no_container(tmp_path: Path, engine: Engine, options: tuple[str, ...]) -> None:
     need_bundle()
-    ours = f"rock-nomad-tests={engine.run}"
     with start_dev(tmp_path, "--isolation", "runc", *options) as dev:
         small = ("--image", engine.busybox, "--memory", "128m", "--cpus", "0.02", "--disk", "32m")
         ran = dev.rock_nomad("submit", *small, timeout=240)
         assert ran.returncode == 0, ran.stderr
-        (container,) = engine.containers(ours)
+        (container,) = engine.containers()
         dev.process.kill()
         engine.client.wait(container, timeout=120, condition="removed")
-        assert engine.containers(ours) == []
+        assert engine.containers() == []
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_dash_is_stdin_or_stdout(dev: Dev, sandbox: str) -> None:
 def _cp(dev: Dev, source: str, target: str, *, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "rock_nomad", "cp", source, target]
     return subprocess.run(
-        command, input=given, cwd=ROOT, env=dev.environment, capture_output=True, timeout=60, check=False
+        command, input=given, cwd=ROOT, env=dev.environment, capture_output=True, timeout=180, check=False
     )
 
 

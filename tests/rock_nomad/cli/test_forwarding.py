@@ -49,7 +49,7 @@ def _forwarding(dev: Dev, sandbox: str, ports: str) -> Iterator[int]:
         yield int(found[1])
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
     assert process.returncode == 130
 
 
@@ -61,7 +61,7 @@ def test_bytes_make_their_round_trip_through_a_local_port(dev: Dev) -> None:
     data = os.urandom(2**20)
     with _forwarding(dev, "forwarded", f":{remote}") as port:
         for _ in range(2):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
                 received = b"".join(iter(lambda: connection.recv(2**16), b""))

@@ -36,7 +36,7 @@ def test_the_rocklets_log_is_printed_while_it_lives_and_after_its_end(dev: Dev) 
         assert follower.stdout is not None
         assert "listens on" in follower.stdout.readline()
         dev.rock_nomad("stop", "logs-ended")
-        assert follower.wait(timeout=30) == 0
+        assert follower.wait(timeout=120) == 0
     ran = dev.rock_nomad("logs", "logs-ended")
     assert (ran.returncode, "sandbox logs-ended listens on" in ran.stdout, ran.stderr) == (0, True, "")
 
@@ -51,7 +51,7 @@ def test_a_command_in_the_background_is_followed_to_its_end(dev: Dev, sandbox: s
         assert follower.stdout.readline() == "one\n"
         dev.rock_nomad("exec", sandbox, "--shell", "--", "echo go > /tmp/rock-logs-gate")
         assert follower.stdout.read() == "two\n"
-        assert follower.wait(timeout=30) == 0
+        assert follower.wait(timeout=120) == 0
 
 
 def test_whoever_has_seen_enough_may_close_the_pipe(dev: Dev, sandbox: str) -> None:
@@ -60,7 +60,7 @@ def test_whoever_has_seen_enough_may_close_the_pipe(dev: Dev, sandbox: str) -> N
         assert follower.stdout is not None
         assert follower.stdout.readline() == "more\n"
         follower.stdout.close()
-        assert follower.wait(timeout=30) == 0
+        assert follower.wait(timeout=120) == 0
     dev.rock_nomad("exec", sandbox, "--", "kill", pid)
 
 

@@ -19,7 +19,7 @@ from rock_nomad.device_plugin.protobuf import Message, decode, encode
 __all__ = ["COOKIE", "Agent", "start_plugin"]
 
 COOKIE = {"NOMAD_PLUGIN_MAGIC_COOKIE": "e4327c2e01eabfd75a8a67adb114fb34a757d57eee7728d857a8cec6e91a7255"}
-_TIMEOUT = 30.0  # seconds
+_TIMEOUT = 120.0  # seconds
 
 _Answer = TypeVar("_Answer", bound=Message)
 

@@ -167,10 +167,19 @@ async def _rocklets_at(ports: dict[int, str]) -> AsyncIterator[None]:
     await runner.setup()
     try:
         for port in ports:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+            await _listen(runner, port)
         yield
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, port: int) -> None:
+    """Listen at a port that no task of ours holds, so that a rocklet of other tests may have it for a while."""
+    while True:
+        try:
+            return await web.TCPSite(runner, "127.0.0.1", port).start()
+        except OSError:
+            await asyncio.sleep(0.1)  # a port that is given back tells nobody
 
 
 def _slow_jobs(name: str) -> dict[str, dict[str, Any]]:

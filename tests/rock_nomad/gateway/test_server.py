@@ -21,7 +21,7 @@ from tests.cluster import Cluster
 from tests.gateways import Gateway, start_gateway
 from tests.spoiling import anything, as_query, spoiled, valid_request
 
-_TIMEOUT = ClientTimeout(total=30)  # seconds; a hang is a failure
+_TIMEOUT = ClientTimeout(total=120)  # seconds; a hang is a failure
 _SETTINGS = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from rock_nomad.embedded.drivers.containers import AGENT_LABEL
 from rock_nomad.embedded.drivers.docker import DockerDriver, DockerTask
 from tests.engine import DOCKER_HOST, Engine
 from tests.rock_nomad.embedded.drivers.specs import make_spec
@@ -33,10 +32,6 @@ class Bench:
         log = self.folder / "alloc" / "logs" / f"rocklet.{name}.0"
         return log.read_text() if log.exists() else ""
 
-    def containers(self) -> list[str]:
-        """Of this run, dead or alive."""
-        return self.engine.containers(AGENT_LABEL)
-
 
 @pytest.fixture
 async def bench(engine: Engine, tmp_path: Path) -> AsyncIterator[Bench]:
@@ -46,4 +41,4 @@ async def bench(engine: Engine, tmp_path: Path) -> AsyncIterator[Bench]:
     bench = Bench(driver, engine, tmp_path)
     yield bench
     await driver.close()
-    assert engine.containers(f"rock-nomad-tests={engine.run}") == []
+    assert engine.containers() == []

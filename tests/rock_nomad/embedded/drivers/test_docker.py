@@ -135,7 +135,7 @@ async def test_a_private_image_is_pulled_with_its_password(
 
 async def test_a_container_that_somebody_removed_has_ended(bench: Bench) -> None:
     task = await bench.start("sleep 600")
-    (container,) = bench.engine.containers(f"rock-nomad-tests={bench.engine.run}")
+    (container,) = bench.engine.containers()
     bench.engine.client.remove_container(container, force=True)
     assert (await task.wait()).exit_code == 137
 
@@ -180,7 +180,7 @@ async def test_an_agent_that_is_killed_leaves_no_container(bench: Bench) -> None
     agent = await asyncio.create_subprocess_exec(sys.executable, "-c", _AGENT, *arguments, stdout=PIPE)
     assert agent.stdout is not None
     assert await agent.stdout.readline() == b"up\n"
-    (container,) = bench.engine.containers(f"rock-nomad-tests={bench.engine.run}")
+    (container,) = bench.engine.containers()
     os.kill(agent.pid, signal.SIGKILL)
     await agent.wait()
     async with asyncio.timeout(20):
