@@ -213,9 +213,9 @@ async def announced(bash: Caller, command: str) -> int:
 async def test_the_end_of_an_announced_process_is_told_when_it_comes(bash: Caller) -> None:
     pid = await announced(bash, "sleep 1")
     began = time.monotonic()
-    request = WaitProcessRequest(pid=pid, hold=120, only_announced=True)
+    request = WaitProcessRequest(pid=pid, hold=60, only_announced=True)
     assert (await bash.call(WAIT_PROCESS, request)).has_ended
-    assert time.monotonic() - began < 60  # and not when the hold is over
+    assert time.monotonic() - began < 30  # and not when the hold is over
 
 
 @pytest.mark.slow
@@ -240,6 +240,6 @@ async def test_a_wait_holds_the_idle_clock(bash: Caller) -> None:
 async def test_a_wait_lasts_no_longer_than_a_part_of_a_short_idle_timeout(bash: Caller) -> None:
     bash.engine._settings = msgspec.structs.replace(bash.engine._settings, idle_timeout=75.0)
     began = time.monotonic()
-    request = WaitProcessRequest(pid=await announced(bash, "sleep 300"), hold=120)
+    request = WaitProcessRequest(pid=await announced(bash, "sleep 300"), hold=60)
     assert await bash.call(WAIT_PROCESS, request) == RUNNING
-    assert 2.4 < time.monotonic() - began < 60
+    assert 2.4 < time.monotonic() - began < 30
