@@ -62,6 +62,8 @@ class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     """The prefix that reaches a builtin past aliases and functions."""
     quiet: str
     """Empties every prompt; run after each command, because commands may set them."""
+    mend: str = ""
+    """Brings back the builtins that marks are made of, should a command have hidden them; that counts as a failure."""
     script: list[str]
     """The arguments ahead of a script that is to be run whatever the environment names to be read first."""
     preparation: str = ""
@@ -75,6 +77,13 @@ _BASH = Flavor(
     argv=["--noprofile", "--norc", "--noediting", "+o", "history", "+H", "-i"],
     builtin="\\builtin ",
     quiet="PS1= PS2= PS0= PROMPT_COMMAND=()",
+    # A prompt tells whether printf was reached: neither an assignment nor a keyword can be hidden by a function
+    # (`builtin() { :; }`) or by `enable -n`; not [[, which a syntax error in one leaves unusable.  In POSIX mode, which
+    # an assignment begins, nor can unset.
+    mend=(
+        "PS0=hidden; \\builtin printf -v PS0 ''; case $PS0 in hidden) POSIXLY_CORRECT=; \\unset -f builtin enable; "
+        "\\unset POSIXLY_CORRECT; \\enable builtin eval printf; \\builtin false; esac; "
+    ),
     script=["--norc", "-p", "-c"],  # with a socket as its stdin it would take itself for a remote shell
 )
 # `command` also keeps an error inside eval from ending the line, which sh would drop together with the next one.
@@ -110,12 +119,13 @@ def frame_command(flavor: Flavor, command: str, nonce: str, status: int, termina
     # `||` keeps errexit in force for what stands last, and a status of its own needs a subshell: only when it is not 0.
     restore = f"({flavor.builtin}exit {status}) || " if status else ""
     run = f"{restore}{flavor.builtin}eval {shlex.quote(command)} <{terminal}"
-    lines = f"{_mark(flavor, nonce + 'b')}; {run}; {_end(flavor, nonce + 'a')}\n\n{_end(flavor, nonce + 'z')}\n"
+    end = _mark(flavor, nonce + "a", then=f"{flavor.quiet}; {flavor.mend}")
+    lines = f"{_mark(flavor, nonce + 'b')}; {run}; {end}\n\n{_end(flavor, nonce + 'z')}\n"
     return lines.encode("utf-8", "surrogatepass")
 
 
 def _end(flavor: Flavor, word: str) -> str:
-    return _mark(flavor, word, f"{flavor.quiet}; ")
+    return _mark(flavor, word, then=f"{flavor.quiet}; ")
 
 
 def _mark(flavor: Flavor, word: str, then: str = "") -> str:

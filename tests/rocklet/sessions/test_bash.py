@@ -160,6 +160,9 @@ async def test_commands_are_what_the_kernel_takes_first(bash: Caller) -> None:
         "cd /; umask 077",
         "history -c; set -o history; set +o history",
         "sleep 0.01 & disown -a",
+        *("readonly PS1", "readonly PS2", "readonly PS0", "readonly PROMPT_COMMAND"),
+        *("builtin() { :; }", "builtin() { false; }; enable() { :; }; command() { :; }; unset() { :; }"),
+        *("enable -n printf", "enable -n builtin eval printf", "set -o posix; builtin() { echo no; }"),
     ],
 )
 async def test_whatever_a_command_does_to_its_shell_the_next_one_answers_exactly(bash: Caller, command: str) -> None:
