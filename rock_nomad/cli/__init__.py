@@ -17,6 +17,7 @@ from rock.wire.reasons import Family
 from rock_nomad.cli import (
     bundle,
     clusters,
+    commands,
     copying,
     device_plugin,
     diagnosis,
@@ -69,7 +70,7 @@ def _add(group: typer.Typer, function: Callable[..., Coroutine[Any, Any, int | N
     group.command(name, context_settings=getattr(function, "settings", None))(_command(function))
 
 
-_MODULES = (clusters, diagnosis, sandboxes, terminal, copying, forwarding, logs, jobs)
+_MODULES = (clusters, diagnosis, sandboxes, commands, terminal, copying, forwarding, logs, jobs)
 _GROUPS = {"bundle": bundle, "device-plugin": device_plugin}
 """The modules whose commands are named after a word of their own, as in `bundle build`."""
 

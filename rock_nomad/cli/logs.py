@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from contextlib import aclosing
 from typing import Annotated
@@ -15,14 +14,11 @@ from rock.wire import messages as m
 from rock.wire import operations as op
 from rock.wire.errors import FileAccess, FileNotFound
 from rock.wire.monitoring import ReadLogRequest
+from rock_nomad.cli.commands import follow_command
 from rock_nomad.cli.options import SandboxArgument, connect
-from rock_nomad.cli.output import write_bytes
+from rock_nomad.cli.output import SeenEnough, show_bytes
 
 __all__ = ["COMMANDS"]
-
-
-class _SeenEnough(Exception):
-    """Whoever reads our stdout has gone, as `head` does."""
 
 
 async def logs(
@@ -33,15 +29,24 @@ async def logs(
         int | None, typer.Option(metavar="PID", min=1, help="Of a command in the background, which writes to a file.")
     ] = None,
     stderr: Annotated[bool, typer.Option("--stderr", help="With --process: its stderr, not its stdout.")] = False,
-) -> None:
-    """Print the log of a sandbox's rocklet, also after the sandbox's end; or what a command in its background wrote."""
+    command: Annotated[
+        str | None, typer.Option(metavar="COMMAND_ID", help="Of a command that `exec --detach` has started.")
+    ] = None,
+) -> int:
+    """Print the log of a sandbox's rocklet, also after the sandbox's end; or what a command in its background wrote.
+
+    With --command it ends with the command's exit code, if that has ended.
+    """
     try:
+        if command is not None:
+            return await follow_command(sandbox, command, follow=follow)
         if process is None:
             await _print_log(sandbox, follow=follow)
         else:
             await _print_output(sandbox, process, descriptor=2 if stderr else 1, follow=follow)
-    except _SeenEnough:
-        return
+        return 0
+    except SeenEnough:
+        return 0
 
 
 async def _print_log(sandbox: str, *, follow: bool) -> None:
@@ -49,11 +54,11 @@ async def _print_log(sandbox: str, *, follow: bool) -> None:
     if follow:
         async with aclosing(gateway.follow(op.READ_LOG, request, sandbox_id=sandbox)) as followed:
             async for piece in followed:
-                await _show(piece)
+                await show_bytes(piece)
         return
     async with gateway.stream(op.READ_LOG, request, sandbox_id=sandbox) as pieces:
         async for piece in pieces:
-            await _show(piece)
+            await show_bytes(piece)
 
 
 async def _print_output(sandbox: str, pid: int, *, descriptor: int, follow: bool) -> None:
@@ -69,7 +74,7 @@ async def _print_output(sandbox: str, pid: int, *, descriptor: int, follow: bool
         nonlocal written
         async with route.stream(dataclasses.replace(call, request=rest())) as (_, pieces):
             async for piece in pieces:
-                await _show(piece)
+                await show_bytes(piece)
                 written += len(piece)
 
     connection = Connection(connect(), sandbox)
@@ -79,7 +84,7 @@ async def _print_output(sandbox: str, pid: int, *, descriptor: int, follow: bool
             return
         async with aclosing(connection.follow(op.DOWNLOAD, rest)) as frames:
             async for _, piece in frames:
-                await _show(piece)
+                await show_bytes(piece)
                 written += len(piece)
     except FileNotFound as error:
         raise FileNotFound(
@@ -92,13 +97,6 @@ async def _print_output(sandbox: str, pid: int, *, descriptor: int, follow: bool
             f"what process {pid} writes cannot be read: {error.message}; `nohup ... > FILE 2>&1 &` has it in a file",
             details=error.details,
         ) from error
-
-
-async def _show(piece: bytes) -> None:
-    try:
-        await asyncio.to_thread(write_bytes, piece)
-    except BrokenPipeError:
-        raise _SeenEnough from None  # as itself it would pass for a lost connection to the sandbox
 
 
 COMMANDS = (logs,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -13,9 +14,11 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
+from rock.wire.commands import CommandStatus
 from rock.wire.messages import SandboxStatus, State
 from rock.wire.reasons import REASONS
 from rock.wire.sizes import format_size
@@ -24,11 +27,14 @@ __all__ = [
     "Format",
     "FormatOption",
     "Progress",
+    "SeenEnough",
     "describe",
     "out",
+    "print_commands",
     "print_json",
     "print_sandboxes",
     "say",
+    "show_bytes",
     "write_bytes",
 ]
 
@@ -54,11 +60,27 @@ def say(message: str) -> None:
     _err.print(message, markup=False)
 
 
-def write_bytes(data: bytes) -> None:
+class SeenEnough(Exception):
+    """Whoever reads our stdout has gone, as `head` does."""
+
+
+def write_bytes(data: bytes, *, on_stderr: bool = False) -> None:
     """Bytes of a sandbox's own, as they are and at once.  Blocks while whoever reads them is slow."""
+    target = sys.stderr if on_stderr else sys.stdout
     view = memoryview(data)
     while view:
-        view = view[os.write(sys.stdout.fileno(), view) :]
+        view = view[os.write(target.fileno(), view) :]
+
+
+async def show_bytes(data: bytes, *, on_stderr: bool = False) -> None:
+    """The same, while others run.
+
+    Raises SeenEnough: as BrokenPipeError it would pass for a lost connection to the sandbox.
+    """
+    try:
+        await asyncio.to_thread(write_bytes, data, on_stderr=on_stderr)
+    except BrokenPipeError:
+        raise SeenEnough from None
 
 
 def print_json(value: object) -> None:
@@ -106,6 +128,22 @@ def describe(status: SandboxStatus) -> str:
     where = f" on {status.node}" if status.node else ""
     said = f": {status.message}" if status.message else ""
     return f"sandbox {status.sandbox_id} is {status.state.value}{where}{said}"
+
+
+def print_commands(commands: Sequence[CommandStatus], form: Format) -> None:
+    """A listing of a sandbox's commands."""
+    if form is Format.JSON:
+        print_json(list(commands))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("command id", "state", "seconds", "output", "command"):
+        table.add_column(column, no_wrap=column == "command id")
+    for each in commands:
+        ended = "ended" if each.exit_code is None else f"exit code {each.exit_code}"
+        state = ended if each.has_ended else "running"
+        printed = format_size(each.output_bytes)
+        table.add_row(each.command_id, state, f"{each.duration:.0f}", printed, escape(each.command))
+    out.print(table)
 
 
 def _age(status: SandboxStatus) -> str:

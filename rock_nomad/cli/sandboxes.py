@@ -1,14 +1,12 @@
-"""The commands about sandboxes: submit, ls, status, why, exec, stop."""
+"""The commands about sandboxes: submit, ls, status, why, stop."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated
 
 import typer
 
-from rock._connection import Connection
 from rock._gateway import Gateway
 from rock.wire import messages as m
 from rock.wire import operations as op
@@ -113,25 +111,6 @@ async def why(sandbox: SandboxArgument, output: FormatOption = Format.TABLE) -> 
         out.print(f"For a trainer: {_ADVICE[facts.family]}.", markup=False)
 
 
-async def exec_(
-    sandbox: SandboxArgument,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="Run as it stands, without a shell.")],
-    *,
-    shell: Annotated[bool, typer.Option("--shell", help="COMMAND is shell text.")] = False,
-    cwd: Annotated[str | None, typer.Option(help="Where to run it.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds.")] = None,
-) -> int:
-    """Run a command in a sandbox; ends with its exit code."""
-    connection = Connection(connect(), sandbox)
-    what = " ".join(command) if shell else command
-    ran = await connection.call(op.EXECUTE, m.ExecuteRequest(command=what, cwd=cwd, timeout=timeout))
-    sys.stdout.write(ran.stdout)
-    sys.stderr.write(ran.stderr)
-    if ran.failure_reason:
-        say(ran.failure_reason)
-    return ran.exit_code if ran.exit_code is not None else 124 if ran.timed_out else 1
-
-
 async def stop(
     sandboxes: Annotated[list[str], typer.Argument(metavar="SANDBOX...", help="Sandbox ids.")],
 ) -> None:
@@ -157,4 +136,4 @@ def _without_token(seen: m.SandboxStatus) -> dict[str, object]:
     return {name: getattr(seen, name) for name in seen.__struct_fields__ if name != "rocklet"}
 
 
-COMMANDS = (submit, ls, status, why, exec_, stop)
+COMMANDS = (submit, ls, status, why, stop)

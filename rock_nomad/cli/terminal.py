@@ -20,12 +20,10 @@ from rock.wire.errors import InvalidRequest, SandboxUnreachable
 from rock.wire.tunnels import OPEN_CONSOLE, ConsoleExit, ConsoleRequest, Resize
 from rock_nomad.cli.options import SandboxArgument, connect
 from rock_nomad.cli.output import write_bytes
+from rock_nomad.cli.stdin import read_stdin
 from rock_nomad.cli.tunnels import open_tunnel
 
 __all__ = ["COMMANDS"]
-
-_CHUNK = 2**16  # bytes
-
 
 async def shell(
     sandbox: SandboxArgument,
@@ -90,28 +88,15 @@ async def _show(console: ClientWebSocketResponse) -> int | None:
 
 
 async def _type(console: ClientWebSocketResponse) -> None:
-    fd = sys.stdin.fileno()
     try:
         while True:
-            await _pressed(fd)
-            keys = os.read(fd, _CHUNK)
+            keys = await read_stdin()
             if not keys:
                 await console.close()  # the terminal is gone
                 return
             await console.send_bytes(keys)
     except ConnectionError:
         return  # the other direction tells
-
-
-async def _pressed(fd: int) -> None:
-    """Return when there are keys to read, so that reading them does not block."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
 
 
 async def _resize(console: ClientWebSocketResponse, resized: asyncio.Event) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from rock._absent import AbsentPaths
 
 if TYPE_CHECKING:
+    from rock._commands import OutputPiece, RunningCommand
     from rock._envs import RockEnv, make
     from rock._group import SandboxGroup
     from rock._requests import (
@@ -71,11 +72,13 @@ __all__ = [
     "InternalServerRockError",
     "IsAliveResponse",
     "Observation",
+    "OutputPiece",
     "ReadFileRequest",
     "ReadFileResponse",
     "RockEnv",
     "RockException",
     "RunMode",
+    "RunningCommand",
     "Sandbox",
     "SandboxConfig",
     "SandboxGroup",
@@ -94,6 +97,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "rock._commands": "OutputPiece RunningCommand",
     "rock._envs": "RockEnv make",
     "rock._group": "SandboxGroup",
     "rock._requests": (

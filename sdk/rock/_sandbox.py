@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from rock import _convert, _nohup
 from rock._absent import absent_name
 from rock._actions import AbstractSandbox
+from rock._commands import Commands
 from rock._config import find_gateway
 from rock._connection import Connection
 from rock._deploy import Deploy
@@ -98,6 +99,7 @@ class Sandbox(AbstractSandbox):
         self.remote_user = RemoteUser(self)
         self.process = Process(self)
         self.network = Network(self)
+        self.commands = Commands(self)
         self.fs = FileSystem(self)
         self.deploy = Deploy(self)
         # What ROCK has here is not in this client yet; its users also set these.

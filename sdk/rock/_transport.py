@@ -99,7 +99,7 @@ class Route:
         """
         decoder = FrameDecoder()
         async with self.stream(call) as (headers, pieces):
-            if headers.get("Content-Type") != FRAMES_TYPE:
+            if headers.get("Content-Type") != FRAMES_TYPE:  # an older one sends files that are followed as they are
                 raise InternalError(f"{self.url} follows nothing as this client does; bring both to one version")
             async for piece in pieces:
                 for kind, payload in decoder.feed(piece):

@@ -93,7 +93,8 @@ async def run_proxy() -> AsyncIterator[Proxy]:
 class Relay:
     """A relay of bytes to one server; while it is `armed`, the next answer is lost with its connection.
 
-    While it is `down` no connection comes about.
+    While it is `down` no connection comes about.  Each of `losses` is how many bytes of answers one connection more
+    carries before it is lost.
     """
 
     target: str
@@ -101,6 +102,7 @@ class Relay:
     armed: bool = False
     down: bool = False
     lost: int = 0
+    losses: list[int] = field(default_factory=list)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,7 +125,15 @@ class Relay:
             self.lost += 1
 
     async def _answer(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carried = 0
         while piece := await upstream.read(65536):
+            carried += len(piece)
+            if self.losses and carried > self.losses[0]:
+                writer.write(piece[: len(piece) - (carried - self.losses.pop(0))])
+                await writer.drain()
+                self.lost += 1
+                writer.transport.abort()
+                return
             if self.armed:
                 self.armed, self.lost = False, self.lost + 1
                 writer.transport.abort()

@@ -36,16 +36,13 @@ from rock.wire.operations import (
 )
 from rocklet.config import Settings
 from rocklet.server import listen
-from tests.followers import Follower
+from tests.followers import COMPLAINED, SAID, TALK, Follower
 from tests.rocklet.callers import TOKEN, Caller, RemoteCaller
 from tests.rocklets import start_rocklet
 
 pytestmark = pytest.mark.slow
 
 PATIENCE = 60.0  # seconds in which what must happen happens, on whatever machine
-TALK = "for i in $(seq 1 3000); do echo \"ä $i €\"; [ $((i % 7)) = 0 ] && echo \"ü $i\" >&2; done; exit 7"
-SAID = "".join(f"ä {i} €\n" for i in range(1, 3001)).encode()
-COMPLAINED = "".join(f"ü {i}\n" for i in range(7, 3001, 7)).encode()
 
 
 async def start(caller: RemoteCaller, command: str | list[str], **options: Any) -> CommandStatus:  # noqa: ANN401 - the request's fields

@@ -27,15 +27,6 @@ def test_a_sandbox_from_submit_to_why(dev: Dev) -> None:
     assert json.loads(dev.rock_nomad("why", "walk", "-o", "json").stdout)["family"] == "bad_request"
 
 
-def test_exec_takes_arguments_as_they_stand(dev: Dev) -> None:
-    dev.rock_nomad("submit", *SMALL, "--id", "args")
-    assert dev.rock_nomad("exec", "args", "--", "printf", "%s|", "a b", "$HOME", "--x").stdout == "a b|$HOME|--x|"
-    late = dev.rock_nomad("exec", "args", "--timeout", "0.2", "--", "sleep", "60")
-    assert late.returncode == 124
-    assert "timed out" in late.stderr
-    dev.rock_nomad("stop", "args")
-
-
 def test_a_listing_is_json_for_programs(dev: Dev) -> None:
     dev.rock_nomad("submit", *SMALL, "--id", "listed")
     rows = json.loads(dev.rock_nomad("ls", "-o", "json").stdout)

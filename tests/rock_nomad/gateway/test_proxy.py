@@ -11,10 +11,20 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rock.wire.commands import StartCommandRequest
 from rock.wire.errors import OutcomeUnknown, RockException, SandboxEnded, SandboxUnreachable, StartFailed
 from rock.wire.messages import RockletEndpoint, RunRequest
-from rock.wire.operations import CREATE_SESSION, OPERATIONS, REQUEST_ID_HEADER, RUN_IN_SESSION
+from rock.wire.operations import (
+    CREATE_SESSION,
+    FOLLOW_COMMAND,
+    OPERATIONS,
+    REQUEST_ID_HEADER,
+    RUN_IN_SESSION,
+    START_COMMAND,
+)
 from rock.wire.reasons import Reason
 from rock_nomad.gateway.auth import OpenDoor
 from rock_nomad.gateway.dialects.native import Native
@@ -22,6 +32,9 @@ from rock_nomad.gateway.proxy import Proxy
 from rock_nomad.gateway.rocklets import Rocklets, open_session
 from rock_nomad.gateway.roles import Gate
 from rock_nomad.gateway.server import add_routes, create_server
+from rocklet.config import Settings
+from rocklet.server import listen
+from tests.followers import COMPLAINED, SAID, TALK, Follower
 from tests.gateways import Gateway
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -283,6 +296,50 @@ async def test_files_stream_both_ways_through_little_memory(tmp_path: Path) -> N
                 seen += len(chunk)
         assert seen == size
     assert _resident_bytes() - before < size // 2
+
+
+@pytest.mark.slow
+@settings(max_examples=8)
+@given(st.lists(st.integers(min_value=1, max_value=8000), min_size=1, max_size=6))
+def test_a_stream_whose_connections_are_killed_loses_and_doubles_no_byte(
+    tmp_path_factory: pytest.TempPathFactory, kills: list[int]
+) -> None:
+    token_sha256 = hashlib.sha256(b"t").hexdigest()  # of the token that `_Known` tells
+    told = Settings(
+        sandbox_id="s", token_sha256=token_sha256, host="127.0.0.1", home=str(tmp_path_factory.getbasetemp())
+    )
+
+    async def check() -> None:
+        async with (
+            listen(told) as rocklet,
+            _gateway(f"http://127.0.0.1:{rocklet.port}") as gateway,
+            asyncio.timeout(60),
+        ):
+            begun = await gateway.call(START_COMMAND, StartCommandRequest(command=TALK), sandbox_id="s")
+            path = FOLLOW_COMMAND.gateway_path.format(sandbox_id="s")
+            follower = Follower(gateway.session, begun.command_id, f"{gateway.url}{path}")
+            for after in kills:
+                await follower.follow_killed(after)
+            await follower.follow()
+        assert (bytes(follower.stdout), bytes(follower.stderr)) == (SAID, COMPLAINED)
+        assert follower.end is not None
+        assert follower.end.exit_code == 7
+
+    asyncio.run(check())
+
+
+@pytest.mark.slow
+async def test_heartbeats_pass_the_gateway(tmp_path: Path) -> None:
+    told = Settings(
+        sandbox_id="s", token_sha256=hashlib.sha256(b"t").hexdigest(), host="127.0.0.1", home=str(tmp_path)
+    )
+    async with listen(told) as rocklet, _gateway(f"http://127.0.0.1:{rocklet.port}") as gateway, asyncio.timeout(60):
+        begun = await gateway.call(START_COMMAND, StartCommandRequest(command=["sleep", "300"]), sandbox_id="s")
+        path = FOLLOW_COMMAND.gateway_path.format(sandbox_id="s")
+        follower = Follower(gateway.session, begun.command_id, f"{gateway.url}{path}", heartbeat=0.01)
+        async with follower.attached() as reply:
+            while follower.heartbeats < 3:
+                await follower.take(reply, at_least=1)
 
 
 def _resident_bytes() -> int:
