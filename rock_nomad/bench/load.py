@@ -16,6 +16,7 @@ __all__ = ["ROUNDS", "Measured", "Quantity", "Round", "Subject", "measure"]
 ROUNDS = 5
 
 _TURNS = 10  # of each subject in a round
+_TOO_SLOW = 10  # times a round's seconds
 _ROUND_SECONDS = 1.0  # after which a round begins no further call, however few it has made
 
 Quantity = Callable[["Round"], float]
@@ -98,36 +99,49 @@ async def measure(
 ) -> list[Measured]:
     """Call each subject `calls` times in each round, by so many sessions at once; fewer where that takes too long.
 
-    Each session calls at least once in a round, and once before all, uncounted: that opens a connection.
+    Each session calls at least once in a round, and once before all, uncounted: that opens a connection.  Where those
+    first calls take ten times what a round may, they are the subject's only round.  No two subjects have one name.
 
     Raises what a call raises.
     """
-    turns = max(1, min(_TURNS, calls // sessions))
-    found: list[list[Round]] = [[] for _ in subjects]
+    found: dict[str, list[Round]] = {subject.name: [] for subject in subjects}
+    players = []
     for subject in subjects:
-        await _Tally().play(subject, sessions, sessions, round_seconds)
+        first = _Tally(subject)
+        await first.play(sessions, sessions, round_seconds)
+        if first.seconds > _TOO_SLOW * round_seconds:
+            found[subject.name].append(first.to_round())
+        else:
+            players.append(subject)
     for _ in range(rounds):
-        tallies = [_Tally() for _ in subjects]
-        for _ in range(turns):
-            for subject, tally in zip(subjects, tallies, strict=True):
-                await tally.play(subject, calls // turns, sessions, round_seconds / turns)
-        for its_rounds, tally in zip(found, tallies, strict=True):
-            its_rounds.append(tally.to_round())
-    return [Measured(name=each.name, rounds=its) for each, its in zip(subjects, found, strict=True)]
+        for tally in await _play_round([_Tally(player) for player in players], calls, sessions, round_seconds):
+            found[tally.subject.name].append(tally.to_round())
+    return [Measured(name=name, rounds=its_rounds) for name, its_rounds in found.items()]
+
+
+async def _play_round(tallies: list[_Tally], calls: int, sessions: int, round_seconds: float) -> list[_Tally]:
+    """The same tallies, when each subject has had its turns."""
+    turns = max(1, min(_TURNS, calls // sessions))
+    for _ in range(turns):
+        for tally in tallies:
+            if tally.seconds < round_seconds:
+                await tally.play(calls // turns, sessions, round_seconds / turns)
+    return tallies
 
 
 @dataclass
 class _Tally:
     """A round of one subject, as it comes about in several turns."""
 
+    subject: Subject
     times: list[float] = field(default_factory=list)
     seconds: float = 0.0
     client_cpu: float = 0.0
     server_cpu: float = 0.0
 
-    async def play(self, subject: Subject, calls: int, sessions: int, patience: float) -> None:
+    async def play(self, calls: int, sessions: int, patience: float) -> None:
         """One turn.  Each session makes at least one call, and none begins another when `patience` seconds are over."""
-        to_come = calls - sessions
+        subject, to_come = self.subject, calls - sessions
         server_cpu = subject.server_cpu()
         begun, client_cpu = time.perf_counter(), time.process_time()
 

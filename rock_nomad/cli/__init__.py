@@ -15,6 +15,7 @@ import typer
 from rock.wire.errors import RockException
 from rock.wire.reasons import Family
 from rock_nomad.cli import (
+    bench,
     bundle,
     clusters,
     commands,
@@ -70,7 +71,7 @@ def _add(group: typer.Typer, function: Callable[..., Coroutine[Any, Any, int | N
     group.command(name, context_settings=getattr(function, "settings", None))(_command(function))
 
 
-_MODULES = (clusters, diagnosis, sandboxes, commands, terminal, copying, forwarding, logs, jobs)
+_MODULES = (clusters, diagnosis, sandboxes, commands, terminal, copying, forwarding, logs, bench, jobs)
 _GROUPS = {"bundle": bundle, "device-plugin": device_plugin}
 """The modules whose commands are named after a word of their own, as in `bundle build`."""
 

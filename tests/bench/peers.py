@@ -6,6 +6,7 @@ They run by uvicorn on asyncio's own loop, for neither brings uvloop along.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = ["Peer", "PeerMissing", "peer_programs"]
 
 _TOKEN = "bench"
 _BASH = {"session_type": "bash"}
+_OF_SANDBOX = {"sandbox_id": "bench"}  # ROCK demands it, and swe-rex overlooks it
 
 
 class PeerMissing(Exception):
@@ -70,10 +72,10 @@ class Peer:
         status, answer = await send(self._http, "GET", URL(f"{self._url}/is_alive"), b"", {"X-API-Key": _TOKEN})
         assert status == 200, answer
 
-    async def _post(self, path: str, body: object) -> None:
+    async def _post(self, path: str, body: Mapping[str, object]) -> None:
         headers = {"Content-Type": "application/json", "X-API-Key": _TOKEN}
         url = URL(f"{self._url}/{path}")
-        status, answer = await send(self._http, "POST", url, msgspec.json.encode(body), headers)
+        status, answer = await send(self._http, "POST", url, msgspec.json.encode({**body, **_OF_SANDBOX}), headers)
         assert status == 200, answer
 
 

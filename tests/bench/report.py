@@ -62,11 +62,12 @@ class Result:
         """Each subject against the sum of the floors, round by round."""
         read = operator.attrgetter(self.case.kind)
         floors = [sum(map(read, rounds)) for rounds in zip(*(floor.rounds for floor in self.floors), strict=True)]
+        # Who is too slow for rounds has a single one.
         return [
             Comparison(
                 title=self.case.title,
                 name=subject.name,
-                ratios=[read(its) / floor for its, floor in zip(subject.rounds, floors, strict=True)],
+                ratios=[read(its) / floor for its, floor in zip(subject.rounds, floors, strict=False)],
                 target=self.case.targets.get(subject.name),
                 is_least=self.case.kind == "rate",
             )

@@ -65,10 +65,17 @@ async def test_sessions_call_at_the_same_time_and_never_twice_each() -> None:
     assert (most, len(found.rounds[0].times)) == (4, 40)
 
 
-async def test_a_round_without_time_makes_one_call_a_session_and_turn() -> None:
+async def test_a_round_ends_when_its_time_is_over() -> None:
     log = Log()
-    (found,) = await measure([log.subject("a")], calls=1000, sessions=2, rounds=1, round_seconds=0)
-    assert len(found.rounds[0].times) == 2 * 10
+    (found,) = await measure([log.subject("a")], calls=10**9, rounds=1, round_seconds=0.05)
+    assert len(found.rounds) == 1
+
+
+async def test_a_subject_too_slow_for_rounds_has_its_first_calls_as_the_only_one() -> None:
+    log = Log()
+    (found,) = await measure([log.subject("a")], calls=1000, sessions=2, rounds=5, round_seconds=0)
+    assert [len(its.times) for its in found.rounds] == [2]
+    assert log.count() == {"a": 2}
 
 
 async def test_what_is_undone_is_not_timed() -> None:
