@@ -7,8 +7,10 @@ import re
 from aiohttp import web
 
 from rock.wire import codec
-from rock.wire.tunnels import CONNECT_PORT, FORWARD_PORT, TUNNELS, ConsoleRequest, Tunnel
+from rock.wire.commands import FollowCommandRequest
+from rock.wire.tunnels import ATTACH_COMMAND, CONNECT_PORT, FORWARD_PORT, TUNNELS, ConsoleRequest, Tunnel
 from rocklet.engine import Engine
+from rocklet.tunnels.commands import serve_command
 from rocklet.tunnels.forwarding import Forwarding, Way, connect_tcp
 from rocklet.tunnels.terminal import serve_console
 from rocklet.tunnels.websockets import require_websocket
@@ -45,7 +47,8 @@ class Tunnels:
     async def serve(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
         """A tunnel from its beginning to its end.
 
-        Raises RouteNotFound, InvalidRequest; Forbidden, PortClosed: of a port; CommandFailed: of a console.
+        Raises RouteNotFound, InvalidRequest; Forbidden, PortClosed: of a port; CommandFailed: of a console;
+        CommandNotFound.
         """
         found = find_tunnel(request)
         assert found is not None
@@ -58,5 +61,9 @@ class Tunnels:
             if tunnel is CONNECT_PORT:
                 way = Way(*await self._engine.locate_port(places["port"]))
                 return await connect_tcp(request, request_id, way)
+            if tunnel is ATTACH_COMMAND:
+                wanted = codec.decode_query(FollowCommandRequest, request.query.items())
+                return await serve_command(request, request_id, self._engine, wanted)
             asked = codec.decode_query(ConsoleRequest, request.query.items())
-            return await serve_console(request, request_id, self._engine.open_console(asked))
+            console = self._engine.open_console(asked)
+            return await serve_console(request, request_id, console, heartbeat=asked.heartbeat)

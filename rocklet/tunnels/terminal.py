@@ -19,11 +19,15 @@ __all__ = ["serve_console"]
 _NORMAL, _MISUSED = (1000, b""), (1008, b"a text frame is a size such as {\"rows\": 24, \"cols\": 80}")
 
 
-async def serve_console(request: web.BaseRequest, request_id: str, console: Console) -> web.StreamResponse:
+async def serve_console(
+    request: web.BaseRequest, request_id: str, console: Console, *, heartbeat: float
+) -> web.StreamResponse:
     """Join a console and its caller until either ends; the console is closed."""
     try:
         caller = await accept(request, {REQUEST_ID_HEADER: request_id})
-        code, reason = await first_of(_show(console, caller), _type(caller, console))
+        code, reason = await first_of(
+            _show(console, caller), _type(caller, console), _ping(caller, heartbeat)
+        )
         await caller.close(code=code, message=reason)
     finally:
         await console.close()
@@ -37,6 +41,15 @@ async def _show(console: Console, caller: web.WebSocketResponse) -> tuple[int, b
             await caller.send_bytes(data)
         exit_code = await asyncio.shield(console.exited)
         await caller.send_str(codec.encode(ConsoleExit(exit_code=exit_code)).decode())
+    return _NORMAL
+
+
+async def _ping(caller: web.WebSocketResponse, heartbeat: float) -> tuple[int, bytes]:
+    """Say that we are there; a browser cannot ask.  Returns when the caller is gone."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(heartbeat)
+            await caller.ping()
     return _NORMAL
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import select
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from rock.wire.commands import (
@@ -21,6 +23,7 @@ from rock.wire.commands import (
     CommandRequest,
     CommandSignal,
     CommandStatus,
+    FollowCommandRequest,
     StartCommandRequest,
     WaitCommandRequest,
 )
@@ -34,8 +37,11 @@ from rock.wire.operations import (
     START_COMMAND,
     WAIT_COMMAND,
 )
+from rocklet.commands import Commands
 from rocklet.config import Settings
+from rocklet.processes import Children
 from rocklet.server import listen
+from rocklet.surroundings import plan_surroundings
 from tests.followers import COMPLAINED, SAID, TALK, Follower
 from tests.rocklet.callers import TOKEN, Caller, RemoteCaller
 from tests.rocklets import start_rocklet
@@ -92,7 +98,7 @@ async def test_what_it_prints_comes_as_it_is_printed_and_each_stream_apart(calle
     assert (follower.end.exit_code, follower.end.has_ended, follower.end.output_bytes) == (3, True, 14)
 
 
-@settings(max_examples=12)
+@examples(max_examples=12)
 @given(st.lists(st.integers(min_value=1, max_value=6000), min_size=1, max_size=8))
 def test_connections_killed_wherever_lose_and_double_no_byte(
     tmp_path_factory: pytest.TempPathFactory, kills: list[int]
@@ -201,28 +207,32 @@ async def test_limits_of_time_and_of_silence_end_it(caller: Caller) -> None:
     assert (await wait_end(caller, late.command_id)).failure_reason.startswith("timed out after 0.2 s")
 
 
-async def test_the_last_reader_of_a_foreground_command_takes_it_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_last_reader_of_a_foreground_command_takes_it_along_and_of_a_background_command_does_not(
+    settings: Settings,
 ) -> None:
-    from rocklet.actions import Limits
-
-    monkeypatch.setattr("rocklet.engine.Limits", lambda: Limits(reattach_grace=0.2))
-    async with rocklet(tmp_path) as caller:
-        commands = {kind: await start(caller, "echo on; sleep 300", background=kind) for kind in (True, False)}
-        for begun in commands.values():
-            await Follower(caller.http, begun.command_id).follow_killed(3)
-        async with asyncio.timeout(PATIENCE):  # waiting for it by its id would be attending to it
-            while not _status(await caller.call(LIST_COMMANDS), commands[False]).has_ended:
-                pass
-        told = await caller.call(LIST_COMMANDS)
-        assert _status(told, commands[False]).canceled
-        assert not _status(told, commands[True]).has_ended
-
-
-def _status(told: Any, of: CommandStatus) -> CommandStatus:  # noqa: ANN401 - a list of commands
-    (found,) = (each for each in told.commands if each.command_id == of.command_id)
-    assert isinstance(found, CommandStatus)
-    return found
+    surroundings = plan_surroundings(settings, user=None, cwd=None, env={})
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+        children = Children(adopt=False)
+        commands = Commands(tasks, children, limit=9, log_bytes=2**20, grace=0.1)
+        readers = []
+        for command_id in ("background", "foreground"):
+            request = StartCommandRequest(
+                command=["sleep", "300"], command_id=command_id, background=command_id == "background"
+            )
+            commands.start(request, surroundings)
+            readers += [commands.follow(FollowCommandRequest(command_id=command_id)) for _ in range(2)]
+        readers.pop().close()
+        assert not (await commands.wait("foreground", 0.3, never)).has_ended, "one reader is there"
+        pidfd = os.pidfd_open(commands.list().commands[1].pid)
+        for reader in readers:
+            reader.close()
+        await asyncio.to_thread(select.select, [pidfd], [], [], PATIENCE)  # to wait for the command is to attend to it
+        os.close(pidfd)
+        assert (await commands.wait("foreground", PATIENCE, never)).canceled
+        assert not (await commands.wait("background", 0.3, never)).has_ended
+        await commands.close()
+        await children.end_all()
 
 
 async def test_who_follows_holds_the_idle_clock_and_what_is_unattended_does_not(caller: Caller) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "CommandSignal",
     "CommandStatus",
     "FollowCommandRequest",
+    "Signal",
     "StartCommandRequest",
     "WaitCommandRequest",
 ]
@@ -30,7 +31,7 @@ CommandId = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", description="1 to 64 letters, digits, dots, dashes and _"),
 ]
-_Signal = Annotated[int, Meta(ge=1, le=64, description="a signal's number, 1 to 64")]
+Signal = Annotated[int, Meta(ge=1, le=64, description="a signal's number, 1 to 64")]
 _Input = Annotated[bytes, Meta(max_length=2**20, description="base64 of at most 1 MiB")]
 
 
@@ -117,4 +118,4 @@ class CommandInput(CommandRequest, frozen=True, kw_only=True):
 class CommandSignal(CommandRequest, frozen=True, kw_only=True):
     """A signal for a command's process group; one that has ended feels nothing."""
 
-    signal: _Signal
+    signal: Signal

@@ -14,11 +14,14 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 from msgspec import Meta
 
+from rock.wire.commands import FollowCommandRequest, Signal
 from rock.wire.errors import ErrorBody, RockException, from_body
 from rock.wire.messages import Empty, Path
 from rock.wire.operations import PREFIX
+from rock.wire.spec import Seconds
 
 __all__ = [
+    "ATTACH_COMMAND",
     "CONNECT_PORT",
     "ERROR_HEADER",
     "FORWARD_PORT",
@@ -26,6 +29,7 @@ __all__ = [
     "PORT_HEADER",
     "TOKEN_HEADER",
     "TUNNELS",
+    "CommandControl",
     "ConsoleExit",
     "ConsoleRequest",
     "Resize",
@@ -57,6 +61,17 @@ class ConsoleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What kind of terminal it is, for TERM."""
     rows: _Lines = 24
     cols: _Lines = 80
+    heartbeat: Seconds = 20.0
+    """How often the caller is pinged, so that whatever is in between does not take the tunnel for dead."""
+
+
+class CommandControl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a command is told beside its stdin: a text frame to it."""
+
+    signal: Signal | None = None
+    """For its process group."""
+    is_last: bool = False
+    """Whether its stdin ends here."""
 
 
 class Resize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,8 +110,13 @@ CONNECT_PORT = Tunnel(name="connect_port", path="/v1/tcp/{port}")
 OPEN_CONSOLE = Tunnel(name="open_console", path="/v1/pty", request=ConsoleRequest)
 """A terminal over a WebSocket: binary frames are keys and output, text frames are `Resize` and `ConsoleExit`."""
 
+ATTACH_COMMAND = Tunnel(name="attach_command", path="/v1/commands/attach", request=FollowCommandRequest)
+"""A command that runs by itself, over a WebSocket: binary frames are its stdin and, in `rock.wire.frames`, what it
+prints, of which the last one is its END; text frames are `CommandControl`.  Input that is on its way when the WebSocket
+is lost may have arrived or not; `send_input` is sure of that."""
+
 TUNNELS: MappingProxyType[str, Tunnel] = MappingProxyType(
-    {tunnel.name: tunnel for tunnel in (FORWARD_PORT, CONNECT_PORT, OPEN_CONSOLE)}
+    {tunnel.name: tunnel for tunnel in (FORWARD_PORT, CONNECT_PORT, OPEN_CONSOLE, ATTACH_COMMAND)}
 )
 """Every tunnel by its name."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
@@ -50,3 +51,10 @@ async def test_a_console_that_cannot_be_is_refused_in_words(
     error = refusal_from_headers(caught.value.headers, caught.value.status)
     assert error is not None
     assert (error.status, said in error.message) == (status, True)
+
+
+async def test_a_silent_console_is_pinged_for_who_cannot_ask(caller: Caller) -> None:
+    asked = [("command", "sleep"), ("command", "300"), ("heartbeat", "0.01")]
+    async with asyncio.timeout(20), caller.http.ws_connect("/v1/pty", params=asked, autoping=False) as socket:
+        for _ in range(3):
+            assert (await socket.receive()).type is WSMsgType.PING
