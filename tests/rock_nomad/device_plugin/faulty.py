@@ -19,13 +19,15 @@ from rock_nomad.device_plugin.devices import DeviceGroup, GroupStatistics, Hardw
 from rock_nomad.device_plugin.plugin import Plugin, open_hardware
 from rock_nomad.device_plugin.process import run
 
-__all__ = ["FAULT", "FOLLOWS", "HOWS", "MEASURES", "STEPS", "TOLD", "main"]
+__all__ = ["BOOT_STEPS", "FAULT", "FOLLOWS", "HOWS", "MEASURES", "STEPS", "TOLD", "main"]
 
 FAULT, TOLD = "fault", "told"
 FOLLOWS, MEASURES = "follows", "measures"
 """What is told when the agent has the first answer of each of its two streams."""
 STEPS = ("configure", "fingerprint", "reserve", "statistics", "look", "pause", "measure", "name variables")
 """Nomad's calls of a plugin that runs, and the plugin's of its hardware."""
+BOOT_STEPS = ("info", "schema", "configure")
+"""Nomad's calls of a plugin before its agent is up.  The last one is made again of a plugin that was started again."""
 HOWS = ("raise", "exit", "hang")
 
 
@@ -93,6 +95,14 @@ class FaultyPlugin(Plugin):
 
         super().__init__(open_faulty)
         self._faults = faults
+
+    def info(self, request: m.Empty, context: grpc.ServicerContext) -> m.PluginInfoResponse:
+        self._faults.strike("info")
+        return super().info(request, context)
+
+    def schema(self, request: m.Empty, context: grpc.ServicerContext) -> m.ConfigSchemaResponse:
+        self._faults.strike("schema")
+        return super().schema(request, context)
 
     def configure(self, request: m.SetConfigRequest, context: grpc.ServicerContext) -> m.Empty:
         self._faults.strike("configure")

@@ -4,8 +4,11 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rock_nomad.device_plugin.config import BadConfig, Config, config_schema, read_config
+from rock_nomad.device_plugin.plugin import open_hardware
 
 
 def test_what_nomad_sends_is_read() -> None:
@@ -39,6 +42,23 @@ def test_what_will_not_do_is_named_with_what_would(said: dict[str, object], mess
 def test_what_is_no_msgpack_is_refused() -> None:
     with pytest.raises(BadConfig, match="cannot be read"):
         read_config(b"\xc1")
+
+
+_KEYS = st.sampled_from([*Config.__struct_fields__, "x"])
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.binary() | st.dictionaries(_KEYS, _VALUES).map(msgspec.msgpack.encode))
+def test_whatever_is_sent_is_read_or_refused_and_hardware_opens_at_once(data: bytes) -> None:
+    try:
+        config = read_config(data)
+    except BadConfig as refused:
+        assert str(refused)
+    else:
+        open_hardware(config)
 
 
 def test_the_schema_has_every_key_with_its_default() -> None:

@@ -7,19 +7,23 @@ import os
 import select
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from rock_nomad.config import bare_environment
 from rock_nomad.device_plugin.plugin import NAME
+from rock_nomad.loopback.executables import find_executables
 from tests.gpus import H100S, Gpus, run_plugin_cluster
 from tests.processes import pids_of
-from tests.rock_nomad.device_plugin.faulty import FAULT, FOLLOWS, HOWS, MEASURES, STEPS, TOLD
+from tests.rock_nomad.device_plugin.faulty import BOOT_STEPS, FAULT, FOLLOWS, HOWS, MEASURES, STEPS, TOLD
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("device plugins")]
 
@@ -53,7 +57,7 @@ class Faulty:
         (node,) = self.gpus.cluster.nodes
         for _ in range(_AGENTS):
             agent = node.find_process_id()
-            self._set_fault(f"{step} {how}")
+            self.set_fault(f"{step} {how}")
             if step in _PLACING:
                 self._register("taker", [{"Name": "nvidia/gpu", "Count": 1}])
             else:
@@ -68,7 +72,7 @@ class Faulty:
 
         Nomad may give up either stream after a failure, and then never asks for it again: that needs a new agent.
         """
-        self._set_fault("")
+        self.set_fault("")
         self.gpus.cluster.nomad("DELETE", "/v1/job/taker?purge=true")
         self._kill_plugin()
         if not self._is_told(FOLLOWS, MEASURES, within=_RESTARTED):
@@ -76,6 +80,25 @@ class Faulty:
             node.stop()
             node.start()
             assert self._is_told(FOLLOWS, MEASURES, within=_SOON)
+
+    def boot_in_vain(self) -> str:
+        """What an agent says that ends before it is up."""
+        cluster = self.gpus.cluster
+        config = cluster.folder / f"{cluster.nodes[0].name}.json"
+        command = [find_executables()["nomad"].path, "agent", "-config", str(config)]
+        environment = bare_environment(TMPDIR=str(cluster.folder / "tmp"))
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 1
+        return ran.stdout + ran.stderr
+
+    def boot_when_healed(self, told: str) -> None:
+        """Start an agent that is kept waiting until it is `told` of, which then is no more."""
+        (node,) = self.gpus.cluster.nodes
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(node.start)
+            assert self._is_told(told, within=_SOON)
+            self.set_fault("")
+            starting.result()
 
     def start_bystander(self) -> None:
         """A task without devices."""
@@ -106,7 +129,8 @@ class Faulty:
         reply = self.gpus.cluster.nomad("POST", "/v1/jobs", {"Job": job})
         assert reply.status == 200, reply.data
 
-    def _set_fault(self, text: str) -> None:
+    def set_fault(self, text: str) -> None:
+        """Have a step fail from now on (`step how`), or none (an empty text)."""
         partial = self.folder / f"{FAULT}.partial"
         partial.write_text(text)
         os.replace(partial, self.folder / FAULT)
@@ -159,6 +183,28 @@ def test_the_agent_outlives_a_plugin_that_fails(faulty: Faulty, step: str, how: 
         assert node.find_process_id() == agent
     finally:
         faulty.mend()
+    faulty.assert_is_well()
+
+
+@pytest.mark.parametrize("step", BOOT_STEPS)
+@pytest.mark.parametrize("how", HOWS)
+def test_an_agent_whose_plugin_fails_as_it_boots_says_why_and_boots_once_it_is_mended(
+    faulty: Faulty, step: str, how: str
+) -> None:
+    (node,) = faulty.gpus.cluster.nodes
+    node.stop()
+    faulty.set_fault(f"{step} {how}")
+    try:
+        if how == "hang":  # Nomad sets no limit to these calls
+            faulty.boot_when_healed(f"{step} hang")
+        else:
+            why = f"a fault of the test's in {step}" if how == "raise" else "plugin is shut down"
+            said = faulty.boot_in_vain()
+            assert NAME in said
+            assert why in said
+    finally:
+        faulty.set_fault("")
+        node.start()
     faulty.assert_is_well()
 
 
