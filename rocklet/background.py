@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from rock.wire.messages import ProcessEnd
 from rocklet.memory import KILLED, OOM_REASON, OomCounter
+from rocklet.waiting import wait_first
 
 __all__ = ["Background"]
 
@@ -95,7 +96,7 @@ class Background:
         self._known.move_to_end(pid)
         if not process.end.done() and not _is_running(pid):
             self._see_end(process)
-        await asyncio.wait((process.end, canceled), timeout=hold, return_when=asyncio.FIRST_COMPLETED)
+        await wait_first(process.end, canceled, timeout=hold)
         return process.end.result() if process.end.done() else ProcessEnd(has_ended=False, is_watched=True)
 
     def reap(self, pid: int) -> None:

@@ -25,6 +25,7 @@ from rocklet.execute import Program, ProgramEnd
 from rocklet.files import Stream
 from rocklet.processes import Children
 from rocklet.surroundings import Surroundings
+from rocklet.waiting import wait_first
 
 __all__ = ["CommandFollowing", "Commands"]
 
@@ -90,7 +91,7 @@ class Commands:
         """A command at its end, or after `hold` seconds."""
         command = self._find(command_id)
         with command.attended():
-            await asyncio.wait((command.ended, canceled), timeout=hold, return_when=asyncio.FIRST_COMPLETED)
+            await wait_first(command.ended, canceled, timeout=hold)
         return command.describe()
 
     def follow(self, request: FollowCommandRequest) -> CommandFollowing:
@@ -120,7 +121,7 @@ class Commands:
         """End a command if it runs, and forget it."""
         command = self._find(command_id)
         command.cancel()
-        await asyncio.wait((command.ended,))
+        await wait_first(command.ended)
         if self._known.get(command_id) is command:
             self._forget(command)
         return command.describe()
@@ -131,7 +132,7 @@ class Commands:
             command.is_lost = True
             command.cancel()
         for command in list(self._known.values()):
-            await asyncio.wait((command.ended,))
+            await wait_first(command.ended)
             self._forget(command)
 
     def _find(self, command_id: str) -> _Command:

@@ -15,6 +15,7 @@ from rock.wire.tunnels import ConsoleRequest
 from rocklet.processes import Children
 from rocklet.sessions.shell import find_flavor
 from rocklet.surroundings import Surroundings
+from rocklet.waiting import wait_first
 
 __all__ = ["Console"]
 
@@ -84,7 +85,7 @@ class Console:
         """Hang up, and end a program that goes on nevertheless."""
         os.close(self._master)
         self._child.signal_group(signal.SIGHUP)
-        await asyncio.wait([self.exited], timeout=_HANGUP_GRACE)
+        await wait_first(self.exited, timeout=_HANGUP_GRACE)
         self._child.signal_group(signal.SIGKILL)
 
     async def _is_silent(self) -> bool:
@@ -107,7 +108,7 @@ class Console:
         watch(self._master, lambda: None if ready.done() else ready.set_result(None))
         try:
             futures: list[asyncio.Future[Any]] = [ready] if also is None else [ready, also]
-            await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await wait_first(*futures, timeout=timeout)
             return ready.done()
         finally:
             unwatch(self._master)

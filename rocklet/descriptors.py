@@ -6,10 +6,13 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from rocklet.waiting import wait_first
+
 __all__ = ["Inlet", "Outlet"]
 
 _READ_SIZE = 65_536  # bytes; what a pipe holds
 _READS_PER_TURN = 16  # then others get the loop
+_MORE_TO_COME = 2048  # bytes of a read, from which on the next is tried at once; a PTY gives 4 KiB at most
 
 
 class Inlet:
@@ -26,26 +29,29 @@ class Inlet:
 
     def _on_readable(self) -> None:
         for _ in range(_READS_PER_TURN):
-            if not self._read_once():
+            if self._read_once() < _MORE_TO_COME:
                 return
 
     def drain(self) -> None:
         """Read what is there now."""
-        while not self.ended.done() and self._read_once():
+        while self._read_once():
             pass
 
-    def _read_once(self) -> bool:
+    def _read_once(self) -> int:
+        """How many bytes there were."""
+        if self.ended.done():
+            return 0
         try:
             data = os.read(self._fd, _READ_SIZE)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # a PTY whose other side is gone says EIO
             data = b""
-        if not data:
+        if data:
+            self._sink(data)
+        else:
             self.close()
-            return False
-        self._sink(data)
-        return not self.ended.done()
+        return len(data)
 
     def close(self) -> None:
         """Stop reading."""
@@ -81,7 +87,7 @@ class Outlet:
         """Return once everything is written, or never will be, or the wait is called off."""
         if self._pending:
             self._taken = self._taken or self._loop.create_future()
-            await asyncio.wait((self._taken, canceled), return_when=asyncio.FIRST_COMPLETED)
+            await wait_first(self._taken, canceled)
 
     @property
     def is_closed(self) -> bool:

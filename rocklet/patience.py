@@ -6,6 +6,8 @@ import asyncio
 import math
 from typing import Any
 
+from rocklet.waiting import wait_first
+
 __all__ = ["Patience"]
 
 
@@ -30,8 +32,7 @@ class Patience:
         end, words = self._end()
         while True:
             left = None if end == math.inf else max(end - self._loop.time(), 0.0)
-            done, _ = await asyncio.wait(futures, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if done:
+            if await wait_first(*futures, timeout=left):
                 return ""
             end, words = self._end()
             if end <= self._loop.time():

@@ -21,6 +21,7 @@ from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.shell import Shell
 from rocklet.sessions.turns import Turns
 from rocklet.surroundings import Surroundings
+from rocklet.waiting import wait_first
 
 __all__ = ["BashSession", "ShellStart"]
 
@@ -217,7 +218,7 @@ class BashSession:
         finally:
             self._interrupted = None
         if self._is_closed:  # the command ends with the session, even if its mark is faster than the shell's end
-            await asyncio.wait((shell.ended,))
+            await wait_first(shell.ended)
             return await self._bury(shell, end, observer)
         if end is not None:
             return await self._end(shell, end, observer)
@@ -306,7 +307,7 @@ class BashSession:
 
     async def _run_quietly(self, shell: Shell, command: str) -> None:
         shell.begin(command, Output(_STARTUP_OUTPUT))
-        await asyncio.wait((shell.finished, shell.ended), return_when=asyncio.FIRST_COMPLETED)
+        await wait_first(shell.finished, shell.ended)
         if shell.ended.done():
             shell.release()
             printed = await shell.take_output().text()

@@ -12,10 +12,13 @@ import termios
 from collections.abc import Callable
 
 from rocklet.descriptors import Inlet, Outlet
+from rocklet.waiting import wait_first
 
 __all__ = ["Terminal"]
 
 _ROWS, _COLUMNS = 24, 80
+_SETTLE_TIMEOUT = 2.0  # seconds for the kernel to pass on what was printed; it takes microseconds
+_MODES_SIZE = 64  # bytes; the kernel's struct termios has 36 or more, by architecture
 
 
 class Terminal:
@@ -26,10 +29,11 @@ class Terminal:
         self.path = os.ttyname(self._slave)
         os.set_blocking(self._slave, False)
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
-        self._attributes = termios.tcgetattr(self._slave)
-        self._attributes[1] &= ~termios.OPOST  # or \n would come back as \r\n
-        self._attributes[3] &= ~termios.ECHO
-        self.reset()
+        attributes = termios.tcgetattr(self._slave)
+        attributes[1] &= ~termios.OPOST  # or \n would come back as \r\n
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
+        self._modes = fcntl.ioctl(self._slave, termios.TCGETS, bytes(_MODES_SIZE))
         self._sink = sink
         self._keyboard = Outlet(os.dup(master))
         self._screen = Inlet(master, self._on_data)
@@ -45,8 +49,8 @@ class Terminal:
     def reset(self) -> None:
         """Undo what a command did to its modes."""
         # Its shell is gone, or its session closed; a new one gets a new terminal.
-        with contextlib.suppress(termios.error, ValueError):
-            termios.tcsetattr(self._slave, termios.TCSANOW, self._attributes)
+        with contextlib.suppress(OSError, ValueError):
+            fcntl.ioctl(self._slave, termios.TCSETS, self._modes)
 
     def type(self, data: bytes) -> None:
         """Press keys."""
@@ -59,19 +63,20 @@ class Terminal:
         except OSError:
             return 0
 
-    async def settle(self) -> None:
-        """Return once everything printed before this call has gone to the sink.
+    async def settle(self) -> bool:
+        """Return once everything printed before this call has gone to the sink; False: it is beyond use.
 
         What a process writes passes through a queue of the kernel before it can be read here, so that "nothing to
         read" proves nothing.  Hence a marker, drawn only now, is sent through the same queue behind it.
         """
-        self._settled = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._settled = loop.create_future()
         self._marker = b"%039d" % secrets.randbits(128)
         try:
             if left := self._marker[self._print(self._marker) :]:
                 # A job in the background floods the terminal; a writer that blocks gets its turn there.
-                await asyncio.to_thread(self._print_blocking, left)
-            await self._settled
+                loop.run_in_executor(None, self._print_blocking, left)
+            return await wait_first(self._settled, timeout=_SETTLE_TIMEOUT)
         finally:
             self._settled = None
             self._flush(len(self._held))

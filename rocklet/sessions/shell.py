@@ -3,7 +3,7 @@ r"""One shell process: bash on a PTY, told what to do through a channel that its
 The shell is interactive (job control, SIGINT back to the top level) but its fd 0 is one end of a socket pair, so that
 commands come over the socket, of any length and never through the TTY.  Each is sent as
 
-    { \builtin printf '\n%s %s\n' NONCEb "$?"; } >&0 2>&0; \builtin eval '...' <TERMINAL; { ... NONCEa ... } >&0 2>&0
+    { \builtin printf '\1%s %s\n' NONCEb "$?"; } >&0 2>&0; \builtin eval '...' <TERMINAL; { ... NONCEa ... } >&0 2>&0
 
     { ... NONCEz ... } >&0 2>&0
 
@@ -37,12 +37,13 @@ from rocklet.processes import Child, Children, group_members, is_newborn, signal
 from rocklet.sessions.output import Expectation, Output
 from rocklet.sessions.pty import Terminal
 from rocklet.surroundings import Surroundings
+from rocklet.waiting import wait_first
 
 __all__ = ["Flavor", "Shell", "find_flavor", "frame_command"]
 
 _IDLE_OUTPUT = 2**20  # bytes kept of what background jobs print between commands
+_MARK = b"\1"  # begins a mark, whatever noise stands before it; a newline would cost bash a write of its own
 _MARK_SIZE = 64  # bytes; a line that is longer is none
-_SETTLE_TIMEOUT = 2.0  # seconds for the kernel to pass on what was printed; it takes microseconds
 _READ_TIMEOUT = 1.0  # seconds for a shell to read a command that is to be ended before it has begun
 _KILL_GRACE = 1.0  # seconds from the kill of a command to that of its shell; a loaded machine takes its time
 _LOOK_AGAIN = 0.05  # seconds after which a Ctrl-C may have missed what is in the foreground now
@@ -130,7 +131,7 @@ def _end(flavor: Flavor, word: str) -> str:
 
 def _mark(flavor: Flavor, word: str, then: str = "") -> str:
     # Braces, so that the traces of `set -x` and DEBUG traps go to the channel too, where they are no marks.
-    return f"{{ {flavor.builtin}printf '\\n%s %s\\n' {word} \"$?\"; {then}}} >&0 2>&0"
+    return f"{{ {flavor.builtin}printf '\\1%s %s\\n' {word} \"$?\"; {then}}} >&0 2>&0"
 
 
 class Shell:
@@ -239,10 +240,7 @@ class Shell:
 
     async def settle(self) -> bool:
         """Wait until all that the command printed is in `output`; False if the terminal is beyond use."""
-        try:
-            async with asyncio.timeout(_SETTLE_TIMEOUT):
-                await self._terminal.settle()
-        except TimeoutError:
+        if not await self._terminal.settle():
             return False
         self._terminal.reset()
         return True
@@ -251,12 +249,12 @@ class Shell:
         """End the command that runs: Ctrl-C, after `grace` seconds a kill of what is in the foreground, then of all."""
         finished = self.finished
         # An interrupt of a command that was not read whole would make a part of it a command.
-        await asyncio.wait((self._begun, self.ended), timeout=_READ_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        await wait_first(self._begun, self.ended, timeout=_READ_TIMEOUT)
         if self._begun.done():
             await self._press_ctrl_c(grace)
             if not (finished.done() or self.ended.done()):
                 self._kill_foreground()
-                await asyncio.wait((finished, self.ended), timeout=_KILL_GRACE, return_when=asyncio.FIRST_COMPLETED)
+                await wait_first(finished, self.ended, timeout=_KILL_GRACE)
         if not (finished.done() or self.ended.done()):
             self._kill()
             await self.ended
@@ -279,8 +277,7 @@ class Shell:
             left = deadline - loop.time()
             if left <= 0:
                 return
-            ends = (self.finished, self.ended)
-            await asyncio.wait(ends, timeout=min(left, _LOOK_AGAIN), return_when=asyncio.FIRST_COMPLETED)
+            await wait_first(self.finished, self.ended, timeout=min(left, _LOOK_AGAIN))
 
     async def _resync(self, finished: asyncio.Future[int]) -> None:
         """See to it that an interrupt which came late does not hit the next command, and that bash is free for that.
@@ -294,10 +291,7 @@ class Shell:
         for attempt in range(_RESYNC_TRIES):
             self._signal_foreground(signal.SIGINT if attempt < _RESYNC_INTERRUPTS else signal.SIGKILL)
             self._send_marks("a", "z")
-            await asyncio.wait(
-                (self.finished, self.ended), timeout=_RESYNC_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
-            )
-            if self.finished.done() or self.ended.done():
+            if await wait_first(self.finished, self.ended, timeout=_RESYNC_TIMEOUT):
                 break
         else:
             self._kill()
@@ -309,7 +303,7 @@ class Shell:
         self._kill_foreground()
         self.child.signal(signal.SIGHUP)
         self.child.signal(signal.SIGCONT)
-        await asyncio.wait((self.ended,), timeout=grace)
+        await wait_first(self.ended, timeout=grace)
         self._kill()
         await self.ended
         self.release()
@@ -372,7 +366,7 @@ class Shell:
         *lines, self._heard = self._heard.split(b"\n")
         del self._heard[:-_MARK_SIZE]  # whoever finds the channel and writes noise to it fills no memory
         for line in lines:
-            word, _, status = line.partition(b" ")
+            word, _, status = line[line.rfind(_MARK) + 1 :].partition(b" ")
             if not status.isdigit():
                 continue
             if word == self._nonce.encode() + b"b" and not self._begun.done():

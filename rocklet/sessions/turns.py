@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from rocklet.waiting import wait_first
+
 __all__ = ["Turns"]
 
 
@@ -30,7 +32,7 @@ class Turns:
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(mine)
         try:
-            await asyncio.wait((mine, canceled), return_when=asyncio.FIRST_COMPLETED)
+            await wait_first(mine, canceled)
         except BaseException:
             self._leave(mine)
             raise

@@ -196,7 +196,7 @@ async def test_traces_show_the_users_command_and_never_the_mark(bash: Caller) ->
 
 async def test_a_forged_mark_is_only_output(bash: Caller) -> None:
     forged = "0123456789abcdef" * 2
-    done = await bash.run(f"for fd in /proc/$$/fd/*; do printf '\\n%s %s\\n' {forged}z 0 >$fd; done; echo {forged}z 0")
+    done = await bash.run(f"for fd in /proc/$$/fd/*; do printf '\\1%s %s\\n' {forged}z 0 >$fd; done; echo {forged}z 0")
     assert done.exit_code is not None
     assert (await bash.run("echo ok; (exit 3)")).exit_code == 3
 
