@@ -12,6 +12,7 @@ import secrets
 import stat
 import tarfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Protocol
 
 from rock.wire.archives import pack, unpack
@@ -44,6 +45,9 @@ _BYTES = "application/octet-stream"
 _CHUNK = 2**18  # bytes
 _READ_LIMIT = 64 * 2**20  # bytes of a text; larger files are downloaded
 
+_beside = ThreadPoolExecutor(thread_name_prefix="files")
+"""Does what need not be done one after the other, and lets go of the GIL."""
+
 
 def read_text(request: ReadFileRequest) -> FileContent:
     """A file as text, with its line ends as they are.
@@ -52,7 +56,10 @@ def read_text(request: ReadFileRequest) -> FileContent:
     """
     _check_encoding(request.encoding)
     with _explained(request.path), open_regular(request.path) as file:
-        data = file.read(_READ_LIMIT + 1)
+        # As much as it has, for so much memory is taken, and what was written meanwhile.
+        data = file.read(min(os.fstat(file.fileno()).st_size, _READ_LIMIT))
+        while len(data) <= _READ_LIMIT and (more := file.read(_CHUNK)):
+            data += more
     if len(data) > _READ_LIMIT:
         message = f"{request.path} is larger than {_READ_LIMIT} bytes; download it"
         raise TooLarge(message, details={"limit": _READ_LIMIT})
@@ -93,19 +100,27 @@ class Replacement:
         self._path = path
         self._size = 0
         self._digest = hashlib.sha256()
-        with _explained(path):
-            self._target = os.path.realpath(path)  # a link stays a link
-            present = _present(self._target)
-            present_mode = 0o666 & ~_UMASK if present is None else stat.S_IMODE(present.st_mode)
-            self._mode = present_mode if mode is None else mode
-            self._owner = present and (present.st_uid, present.st_gid)
-            parent = os.path.dirname(self._target)
-            os.makedirs(parent, exist_ok=True)
-            # Beside its target, or the last step would be no rename; 0600 until it has its own mode.
-            self._temporary = os.path.join(parent, f".rocklet-{secrets.token_hex(8)}")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._fd = os.open(self._temporary, flags, 0o600)
         self._is_committed = False
+        self._present, self._fd = -1, -1
+        try:
+            with _explained(path):
+                self._open(mode)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, mode: int | None) -> None:
+        self._target = os.path.realpath(self._path)  # a link stays a link
+        self._present = _open_present(self._target)
+        present = os.fstat(self._present) if self._present >= 0 else None
+        present_mode = 0o666 & ~_UMASK if present is None else stat.S_IMODE(present.st_mode)
+        self._mode = present_mode if mode is None else mode
+        self._owner = present and (present.st_uid, present.st_gid)
+        parent = os.path.dirname(self._target)
+        os.makedirs(parent, exist_ok=True)
+        # Beside its target, or the last step would be no rename; 0600 until it has its own mode.
+        self._temporary = os.path.join(parent, f".rocklet-{secrets.token_hex(8)}")
+        self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def __enter__(self) -> Replacement:
         return self
@@ -115,12 +130,16 @@ class Replacement:
 
     def write(self, data: bytes) -> None:
         """Add bytes."""
-        self._digest.update(data)
+        hashing = _beside.submit(self._digest.update, data) if len(data) > _CHUNK else None
         self._size += len(data)
         view = memoryview(data)
         with _explained(self._path):
             while view:
                 view = view[os.write(self._fd, view) :]
+        if hashing is None:
+            self._digest.update(data)
+        else:
+            hashing.result()
 
     def commit(self, sha256: str | None = None) -> FileFacts:
         """Take the target's place, if the bytes have the digest that was promised."""
@@ -147,6 +166,10 @@ class Replacement:
             if not self._is_committed:
                 with contextlib.suppress(OSError):
                     os.unlink(self._temporary)
+        if self._present >= 0:
+            # The last that holds what was replaced: to free its blocks takes the kernel longer than all the rest.
+            _beside.submit(os.close, self._present)
+            self._present = -1
 
 
 class Stream(Protocol):
@@ -309,15 +332,17 @@ def open_regular(path: str) -> BinaryIO:
     raise FileAccess(f"{path} is {what}; only regular files can be read", details={"path": path})
 
 
-def _present(path: str) -> os.stat_result | None:
-    """The facts of the file that is there, if one is."""
+def _open_present(path: str) -> int:
+    """A hold on the file that is there; -1 if none is."""
     try:
-        found = os.stat(path)
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
-    if stat.S_ISREG(found.st_mode):
-        return found
-    what = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
+        return -1
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
     raise FileAccess(f"{path} is {what} and cannot be replaced; give a file's path", details={"path": path})
 
 
