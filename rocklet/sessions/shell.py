@@ -300,7 +300,8 @@ class Shell:
 
     async def close(self, grace: float) -> None:
         """End it: hang up, and kill what does not go.  Jobs in the background live if they ignore SIGHUP."""
-        self._kill_foreground()
+        if self.is_busy:
+            self._kill_foreground()
         self.child.signal(signal.SIGHUP)
         self.child.signal(signal.SIGCONT)
         await wait_first(self.ended, timeout=grace)
