@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-__all__ = ["Body", "ReplayableBody", "Source", "WholeBody"]
+from aiohttp import web
+
+__all__ = ["Body", "ReplayableBody", "Source", "WholeBody", "take_body"]
 
 KEPT_BYTES = 1024 * 1024
 """How much of a body is kept so that it can be sent again: every action, and no upload worth the name."""
+
+_AWAITED_BYTES = 16 * 1024
+"""A body of this length comes in one piece, and goes on in one piece with its headers, which a stream does not."""
 
 
 class Body(Protocol):
@@ -16,10 +21,10 @@ class Body(Protocol):
 
     @property
     def can_be_sent_again(self) -> bool:
-        """Whether `chunks` may be called."""
+        """Whether `content` may be called."""
         ...
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def content(self) -> bytes | AsyncIterator[bytes]:
         """The body from its beginning."""
         ...
 
@@ -40,9 +45,9 @@ class WholeBody:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def content(self) -> bytes:
         """All of it."""
-        yield self._content
+        return self._content
 
 
 class ReplayableBody:
@@ -51,8 +56,8 @@ class ReplayableBody:
     It never holds more than `KEPT_BYTES` and the chunk that is passing.
     """
 
-    def __init__(self, content: Source, *, kept_bytes: int = KEPT_BYTES) -> None:
-        self._content = content
+    def __init__(self, source: Source, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._source = source
         self._kept: list[bytes] = []
         self._room = kept_bytes
 
@@ -61,11 +66,11 @@ class ReplayableBody:
         """Whether nothing of what was read has been let go."""
         return self._room >= 0
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def content(self) -> AsyncIterator[bytes]:
         """The body from its beginning.  Only while `can_be_sent_again`."""
         for chunk in self._kept:
             yield chunk
-        while chunk := await self._content.readany():
+        while chunk := await self._source.readany():
             self._keep(chunk)
             yield chunk
 
@@ -77,3 +82,12 @@ class ReplayableBody:
             self._kept.append(chunk)
         else:
             self._kept.clear()
+
+
+async def take_body(request: web.BaseRequest) -> Body | None:
+    """The body that a client sends, if it sends one."""
+    if not request.can_read_body:
+        return None
+    if request.content_length is not None and request.content_length <= _AWAITED_BYTES:
+        return WholeBody(await request.content.read())
+    return ReplayableBody(request.content)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from rock.wire.errors import ErrorBody, RockException, SandboxUnreachable, from_
 from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER, Operation
 from rock_nomad.gateway import headers
-from rock_nomad.gateway.body import Body, ReplayableBody, WholeBody
+from rock_nomad.gateway.body import Body, WholeBody, take_body
 from rock_nomad.gateway.calls import current_request_id
 from rock_nomad.gateway.resolver import Resolver
 from rock_nomad.gateway.rocklets import Rocklets, RockletUnreachable, StaleAddress
@@ -94,7 +94,7 @@ class Proxy:
                 sandbox_id=sandbox_id,
                 headers=request.headers,
                 query=request.rel_url.raw_query_string,
-                body=ReplayableBody(request.content) if request.can_read_body else None,
+                body=await take_body(request),
                 receive=partial(pass_down, request),
             )
         )
@@ -164,17 +164,17 @@ class Proxy:
             raise
         return None
 
-    @asynccontextmanager
-    async def _send(self, passage: _Passage[_T], endpoint: RockletEndpoint) -> AsyncIterator[aiohttp.ClientResponse]:
+    def _send(
+        self, passage: _Passage[_T], endpoint: RockletEndpoint
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         ours = {"Authorization": f"Bearer {endpoint.token}", REQUEST_ID_HEADER: current_request_id.get()}
-        async with self._session.request(
+        return self._session.request(
             passage.operation.method,
             URL(f"{endpoint.url}{passage.operation.path}?{passage.query}".removesuffix("?"), encoded=True),
             headers=headers.to_rocklet(passage.headers, ours),
-            data=passage.body.chunks() if passage.body is not None else None,
+            data=passage.body.content() if passage.body is not None else None,
             allow_redirects=False,
-        ) as reply:
-            yield reply
+        )
 
     async def _cancel(self, passage: _Passage[_T], endpoint: RockletEndpoint) -> None:
         """End the action of a client that went away, unless it may come again under its own request id."""

@@ -22,7 +22,7 @@ from rock.wire.messages import RockletEndpoint
 from rock.wire.operations import REQUEST_ID_HEADER
 from rock.wire.tunnels import PORT_HEADER, TOKEN_HEADER, refusal_from_headers
 from rock_nomad.gateway import headers
-from rock_nomad.gateway.body import ReplayableBody
+from rock_nomad.gateway.body import take_body
 from rock_nomad.gateway.calls import current_caller, current_request_id
 from rock_nomad.gateway.proxy import NOT_THERE, pass_down
 from rock_nomad.gateway.resolver import Resolver
@@ -112,7 +112,7 @@ class Tunnels:
             return client
 
     async def _exchange(self, request: web.Request, target: Target) -> web.StreamResponse:
-        body = ReplayableBody(request.content) if request.can_read_body else None
+        body = await take_body(request)
 
         async def send(endpoint: RockletEndpoint) -> web.StreamResponse:
             if body is not None and not body.can_be_sent_again:
@@ -124,7 +124,7 @@ class Tunnels:
                 request.method,
                 _url(request, target, endpoint),
                 headers=_headers(request, endpoint),
-                data=body.chunks() if body is not None else None,
+                data=body.content() if body is not None else None,
                 allow_redirects=False,
             ) as reply:
                 _check_origin(reply.status, reply.headers, endpoint)
