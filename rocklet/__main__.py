@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -25,8 +26,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = read_settings(sys.argv[1:])
-        _keep_freed_memory()
         listener = open_listener(settings)
+        _keep_freed_memory()
         with asyncio.Runner(loop_factory=_find_loop()) as runner:
             return runner.run(_serve(settings, listener))
     except BadSetting as error:
@@ -39,6 +40,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> int:
     from rocklet.server import listen  # aiohttp takes 0.1 s to import; neither a bad setting nor a caller is to wait
 
     async with listen(settings, listener, adopt_orphans=True) as listening:
+        gc.freeze()  # what was imported lives as long as we do, and need not be looked at again and again
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, listening.engine.end, RockletExit.SIGNALED)

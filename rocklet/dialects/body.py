@@ -24,6 +24,8 @@ async def read_json_body(request: web.BaseRequest) -> bytes:
         raise invalid_header("Content-Type", request.headers.get("Content-Type", ""), _JSON)
     if (request.content_length or 0) > _BODY_LIMIT:
         raise _too_large()
+    if request.content.is_eof():  # it came with its headers, as most do
+        return request.content.read_nowait()
     chunks, size = [], 0
     async for chunk in read_chunks(request):
         size += len(chunk)

@@ -367,12 +367,14 @@ class Shell:
         *lines, self._heard = self._heard.split(b"\n")
         del self._heard[:-_MARK_SIZE]  # whoever finds the channel and writes noise to it fills no memory
         for line in lines:
-            word, _, status = line[line.rfind(_MARK) + 1 :].partition(b" ")
-            if not status.isdigit():
-                continue
-            if word == self._nonce.encode() + b"b" and not self._begun.done():
-                self._begun.set_result(None)
-            elif word == self._nonce.encode() + b"a":
-                self.was_aborted, self._status = False, int(status)
-            elif word == self._nonce.encode() + b"z" and not self.finished.done():
-                self.finished.set_result(int(status) if self.was_aborted else self._status)
+            word, _, status = line[line.rfind(_MARK) + 1 :].decode("latin-1").partition(" ")
+            if word[:-1] == self._nonce and status.isdigit():
+                self._on_letter(word[-1], int(status))
+
+    def _on_letter(self, letter: str, status: int) -> None:
+        if letter == "b" and not self._begun.done():
+            self._begun.set_result(None)
+        elif letter == "a":
+            self.was_aborted, self._status = False, status
+        elif letter == "z" and not self.finished.done():
+            self.finished.set_result(status if self.was_aborted else self._status)
