@@ -45,8 +45,8 @@ _BYTES = "application/octet-stream"
 _CHUNK = 2**18  # bytes
 _READ_LIMIT = 64 * 2**20  # bytes of a text; larger files are downloaded
 
-_beside = ThreadPoolExecutor(thread_name_prefix="files")
-"""Does what need not be done one after the other, and lets go of the GIL."""
+_freeing = ThreadPoolExecutor(1, "freeing")
+"""Closes what is the last to hold a file's blocks: to free them takes the kernel longer than all else that is done."""
 
 
 def read_text(request: ReadFileRequest) -> FileContent:
@@ -130,16 +130,12 @@ class Replacement:
 
     def write(self, data: bytes) -> None:
         """Add bytes."""
-        hashing = _beside.submit(self._digest.update, data) if len(data) > _CHUNK else None
+        self._digest.update(data)
         self._size += len(data)
         view = memoryview(data)
         with _explained(self._path):
             while view:
                 view = view[os.write(self._fd, view) :]
-        if hashing is None:
-            self._digest.update(data)
-        else:
-            hashing.result()
 
     def commit(self, sha256: str | None = None) -> FileFacts:
         """Take the target's place, if the bytes have the digest that was promised."""
@@ -167,8 +163,7 @@ class Replacement:
                 with contextlib.suppress(OSError):
                     os.unlink(self._temporary)
         if self._present >= 0:
-            # The last that holds what was replaced: to free its blocks takes the kernel longer than all the rest.
-            _beside.submit(os.close, self._present)
+            _freeing.submit(os.close, self._present)
             self._present = -1
 
 
