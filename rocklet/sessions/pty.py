@@ -71,7 +71,7 @@ class Terminal:
         """
         loop = asyncio.get_running_loop()
         self._settled = loop.create_future()
-        self._marker = b"%039d" % secrets.randbits(128)
+        self._marker = secrets.token_hex(16).encode()
         try:
             if left := self._marker[self._print(self._marker) :]:
                 # A job in the background floods the terminal; a writer that blocks gets its turn there.
