@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol
 
 from rock.wire.codec import encode
 from rock.wire.commands import (
@@ -17,19 +18,49 @@ from rock.wire.commands import (
     CommandStatus,
     FollowCommandRequest,
     StartCommandRequest,
+    StartInSessionRequest,
 )
-from rock.wire.errors import CommandNotFound, IdInUse, InvalidRequest, LimitReached
+from rock.wire.errors import CommandNotFound, IdInUse, LimitReached, RockException
 from rock.wire.frames import FRAMES_TYPE, HEARTBEAT, FrameKind, encode_frame
+from rocklet.actions import Call
 from rocklet.command_log import CommandLog
 from rocklet.execute import Program, ProgramEnd
 from rocklet.files import Stream
 from rocklet.processes import Children
+from rocklet.sessions.bash import BashSession
+from rocklet.sessions.started import StartedInSession
 from rocklet.surroundings import Surroundings
 from rocklet.waiting import wait_first
 
 __all__ = ["CommandFollowing", "Commands"]
 
 _SHOWN = 200  # characters of a command in its status
+
+
+class Work(Protocol):
+    """What a command does, which is a program's or a session's business."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 if it has none."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds that it runs by now."""
+        ...
+
+    async def run(self, call: Call) -> ProgramEnd:
+        """How it ended: by itself, at one of its limits, or because the call was canceled."""
+        ...
+
+    async def send(self, data: bytes, canceled: asyncio.Future[None], *, is_last: bool) -> None:
+        """Write to its stdin; returns when that was taken, or never will be."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; nothing happens once it has ended."""
+        ...
 
 
 class Commands:
@@ -55,6 +86,25 @@ class Commands:
 
         Raises IdInUse, LimitReached (so many run), and what `Program` and `CommandLog` raise.
         """
+
+        def begin(log: CommandLog) -> Work:
+            sinks = partial(log.append, FrameKind.STDOUT), partial(log.append, FrameKind.STDERR)
+            return Program(request, self._children, surroundings, *sinks, keep_stdin=request.keep_stdin)
+
+        return self._start(request, begin)
+
+    def start_in_session(self, request: StartInSessionRequest, session: BashSession) -> CommandStatus:
+        """Start a command in a session, in turn.
+
+        Raises IdInUse, LimitReached, and what `CommandLog` raises.
+        """
+        return self._start(
+            request, lambda log: StartedInSession(session, request, partial(log.append, FrameKind.STDOUT))
+        )
+
+    def _start(
+        self, request: StartCommandRequest | StartInSessionRequest, begin: Callable[[CommandLog], Work]
+    ) -> CommandStatus:
         command_id = request.command_id or secrets.token_hex(8)
         if command_id in self._known:
             raise IdInUse(
@@ -68,18 +118,11 @@ class Commands:
             )
         log = CommandLog(request.max_output_bytes, self._take_room)
         try:
-            program = Program(
-                request,
-                self._children,
-                surroundings,
-                partial(log.append, FrameKind.STDOUT),
-                partial(log.append, FrameKind.STDERR),
-                keep_stdin=request.keep_stdin,
-            )
+            work = begin(log)
         except BaseException:
             log.close()
             raise
-        command = self._known[command_id] = _Command(command_id, request, program, log, grace=self._grace)
+        command = self._known[command_id] = _Command(command_id, request, work, log, grace=self._grace)
         self._tasks.create_task(command.run(), name=f"command {command_id}")
         return command.describe()
 
@@ -114,7 +157,7 @@ class Commands:
     def signal(self, request: CommandSignal) -> CommandStatus:
         """Send a signal to a command's process group."""
         command = self._find(request.command_id)
-        command.program.child.signal_group(request.signal)
+        command.work.signal(request.signal)
         return command.describe()
 
     async def close_one(self, command_id: str) -> CommandStatus:
@@ -169,16 +212,22 @@ class _Command:
     """One command, from its start to its end and after."""
 
     def __init__(
-        self, command_id: str, request: StartCommandRequest, program: Program, log: CommandLog, *, grace: float
+        self,
+        command_id: str,
+        request: StartCommandRequest | StartInSessionRequest,
+        work: Work,
+        log: CommandLog,
+        *,
+        grace: float,
     ) -> None:
         self.command_id = command_id
-        self.program = program
+        self.work = work
         self.log = log
         self._shown = request.command if isinstance(request.command, str) else shlex.join(request.command)
         self._background = request.background
         self._grace = grace
         self._loop = asyncio.get_running_loop()
-        self._canceled: asyncio.Future[None] = self._loop.create_future()
+        self._call = Call(command_id)
         self.ended: asyncio.Future[ProgramEnd] = self._loop.create_future()
         self.is_lost = False
         """Whether it was ended together with the sandbox, which nobody wished of the command."""
@@ -188,15 +237,19 @@ class _Command:
 
     async def run(self) -> None:
         """See it through to its end."""
-        end = await self.program.run(self._canceled)
+        try:
+            end = await self.work.run(self._call)
+        except RockException as error:  # its session was closed, or is busy: nobody waits to whom that could be raised
+            end = ProgramEnd(
+                exit_code=None, timed_out=False, canceled=True, failure_reason=error.message, duration=0.0
+            )
         self._stop_expecting()
         self.ended.set_result(end)
         self.log.end()
 
     def cancel(self) -> None:
         """Kill it."""
-        if not self._canceled.done():
-            self._canceled.set_result(None)
+        self._call.cancel()
 
     def describe(self) -> CommandStatus:
         """The command as callers see it."""
@@ -204,7 +257,7 @@ class _Command:
         reasons = [end.failure_reason if end is not None else "", self.log.failure]
         return CommandStatus(
             command_id=self.command_id,
-            pid=self.program.child.pid,
+            pid=self.work.pid,
             command=self._shown[:_SHOWN],
             background=self._background,
             has_ended=end is not None,
@@ -214,23 +267,13 @@ class _Command:
             failure_reason="; ".join(reason for reason in reasons if reason),
             output_bytes=self.log.output_bytes,
             cut_bytes=self.log.cut_bytes,
-            duration=end.duration if end is not None else self.program.duration,
+            duration=end.duration if end is not None else self.work.duration,
         )
 
     async def send_input(self, data: bytes, canceled: asyncio.Future[None], *, is_last: bool) -> None:
         """Write to its stdin; returns when that was taken, or never will be."""
-        stdin = self.program.stdin
-        if self.ended.done():
-            return
-        if stdin.is_closed:
-            raise InvalidRequest(
-                f"the stdin of command {self.command_id!r} is closed; start it with keep_stdin, and send is_last last",
-                details={"field": "data", "value": "", "expected": "a command whose stdin is open"},
-            )
-        stdin.send(data)
-        if is_last:
-            stdin.close_when_sent()
-        await stdin.wait_sent(canceled)
+        if not self.ended.done():
+            await self.work.send(data, canceled, is_last=is_last)
 
     @property
     def is_attended(self) -> bool:
@@ -317,3 +360,5 @@ class CommandFollowing:
 
 
 _: type[Stream] = CommandFollowing
+_program: type[Work] = Program
+_in_session: type[Work] = StartedInSession

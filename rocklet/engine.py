@@ -23,6 +23,7 @@ from rock.wire.commands import (
     CommandStatus,
     FollowCommandRequest,
     StartCommandRequest,
+    StartInSessionRequest,
     WaitCommandRequest,
 )
 from rock.wire.envs import (
@@ -361,6 +362,13 @@ class Engine:
     async def start_command(self, request: StartCommandRequest, call: Call) -> CommandStatus:
         """Start a program that runs by itself."""
         return self._commands.start(request, self._plan_program(request))
+
+    async def start_in_session(self, request: StartInSessionRequest, call: Call) -> CommandStatus:
+        """Start a command in a session, in turn."""
+        session = self._session(request.session)
+        if request.check_syntax:
+            await check_syntax(request.command, call, self._children, session.surroundings)
+        return self._commands.start_in_session(request, session)
 
     async def list_commands(self, request: Empty, call: Call) -> CommandList:
         """The commands that run by themselves, or have."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from rock.wire.errors import InvalidRequest
 from rock.wire.messages import CommandOutput, ExecuteRequest
 from rocklet.actions import Call
 from rocklet.descriptors import Inlet, Outlet
@@ -47,8 +48,7 @@ async def execute(
     Raises what `Program` raises.
     """
     stdout, stderr = Output(request.max_output_bytes), Output(request.max_output_bytes)
-    program = Program(request, children, surroundings, stdout.feed, stderr.feed)
-    end = await program.run(call.canceled)
+    end = await Program(request, children, surroundings, stdout.feed, stderr.feed).run(call)
     return CommandOutput(
         stdout=await stdout.text(),
         stderr=await stderr.text(),
@@ -91,7 +91,7 @@ class Program:
         try:
             errors = theirs[1] if request.merge_streams else theirs[2]
             reads = theirs[0] if request.stdin or keep_stdin else subprocess.DEVNULL
-            self.child = children.spawn(argv, surroundings, streams=(reads, theirs[1], errors))
+            self._child = children.spawn(argv, surroundings, streams=(reads, theirs[1], errors))
         except BaseException:
             for fd in ours:
                 os.close(fd)
@@ -99,10 +99,10 @@ class Program:
         finally:
             for fd in theirs:
                 os.close(fd)
-        self.stdin = Outlet(ours[0])
-        self.stdin.send(request.stdin.encode("utf-8", "surrogatepass"))
+        self._stdin = Outlet(ours[0])
+        self._stdin.send(request.stdin.encode("utf-8", "surrogatepass"))
         if not keep_stdin:
-            self.stdin.close_when_sent()
+            self._stdin.close_when_sent()
         self._inlets = (Inlet(ours[1], self._until_over(on_stdout)), Inlet(ours[2], self._until_over(on_stderr)))
 
     @property
@@ -110,22 +110,27 @@ class Program:
         """Seconds since it began."""
         return time.monotonic() - self._began
 
-    async def run(self, canceled: asyncio.Future[None]) -> ProgramEnd:
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    async def run(self, call: Call) -> ProgramEnd:
         """How it ended: by itself, or killed with its process group at one of its limits or when it was called off."""
         try:
-            limit = await self._patience.wait(self.child.exited, canceled)
-            was_killed = not self.child.exited.done()
+            limit = await self._patience.wait(self._child.exited, call.canceled)
+            was_killed = not self._child.exited.done()
             if was_killed:
-                self.child.signal_group(signal.SIGKILL)
-            exit_code = await self.child.exited
+                self._child.signal_group(signal.SIGKILL)
+            exit_code = await self._child.exited
             await self._collect()
         except BaseException:
-            self.child.signal_group(signal.SIGKILL)
+            self._child.signal_group(signal.SIGKILL)
             raise
         finally:
             # What comes from now on is still read, or what lives on would die of writing it.
             self._is_over = True
-            self.stdin.close()
+            self._stdin.close()
         return ProgramEnd(
             exit_code=None if was_killed else exit_code,
             timed_out=was_killed and bool(limit),
@@ -133,6 +138,25 @@ class Program:
             failure_reason=self._explain(exit_code, limit or "canceled" if was_killed else ""),
             duration=self.duration,
         )
+
+    async def send(self, data: bytes, canceled: asyncio.Future[None], *, is_last: bool) -> None:
+        """Write to its stdin, and wait until that was taken, or never will be.
+
+        Raises InvalidRequest: it is closed.
+        """
+        if self._stdin.is_closed:
+            raise InvalidRequest(
+                "the stdin of the command is closed; start it with keep_stdin, and send is_last last",
+                details={"field": "data", "value": "", "expected": "a command whose stdin is open"},
+            )
+        self._stdin.send(data)
+        if is_last:
+            self._stdin.close_when_sent()
+        await self._stdin.wait_sent(canceled)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its process group, as long as it has not ended."""
+        self._child.signal_group(number)
 
     def _explain(self, exit_code: int, limit: str) -> str:
         if limit:

@@ -8,6 +8,7 @@ import logging
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import msgspec
 
@@ -23,7 +24,7 @@ from rocklet.sessions.turns import Turns
 from rocklet.surroundings import Surroundings
 from rocklet.waiting import wait_first
 
-__all__ = ["BashSession", "ShellStart"]
+__all__ = ["BashSession", "RunListener", "ShellStart"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,18 @@ class _End(msgspec.Struct, frozen=True, kw_only=True):
     timed_out: bool = False
     canceled: bool = False
     tells_exit_code: bool = False
+
+
+class RunListener(Protocol):
+    """Whoever wants to know of a command while it runs."""
+
+    def begin(self, shell: Shell) -> None:
+        """Its turn has come, in this shell."""
+        ...
+
+    def hear(self, data: bytes) -> None:
+        """It has printed something."""
+        ...
 
 
 class BashSession:
@@ -127,8 +140,8 @@ class BashSession:
             warnings=shell.flavor.warnings,
         )
 
-    async def run(self, request: RunRequest, call: Call) -> Observation:
-        """Run a command when its turn has come, or type into the program in the foreground.
+    async def run(self, request: RunRequest, call: Call, listener: RunListener | None = None) -> Observation:
+        """Run a command when its turn has come, or type into the program in the foreground; a listener hears of it.
 
         Raises SessionBusy: a program that an interactive call has started is still there.
         """
@@ -136,7 +149,7 @@ class BashSession:
             if not is_mine:
                 reason = "canceled before it started; nothing was run"
                 return Observation(output="", canceled=True, failure_reason=reason)
-            return await self._run(request, call)
+            return await self._run(request, call, listener)
 
     async def interrupt(self, request: InterruptRequest, call: Call) -> Observation:
         """Press Ctrl-C, and harder if that does not help; the output is told to the call that waits for it."""
@@ -194,24 +207,14 @@ class BashSession:
 
     # ------------------------------------------------------------------------------------------------- commands
 
-    async def _run(self, request: RunRequest, call: Call) -> Observation:
+    async def _run(self, request: RunRequest, call: Call, listener: RunListener | None) -> Observation:
         observer = _Observer(self._children.ooms)
         if self._shell is None or self._shell.ended.done():
             await self._replace_shell()
             observer.note_restart("its shell had ended since the last command")
         shell = self._shell
         assert shell is not None
-        expectation = Expectation(request.expect, are_patterns=request.expect_patterns) if request.expect else None
-        patience = Patience(request.timeout, request.silence_timeout)
-        output = Output(request.max_output_bytes, lambda _: patience.hear())
-        if not shell.is_busy:
-            shell.begin(request.command, output, expectation=expectation)
-        elif request.interactive or request.interactive_quit:
-            shell.type(request.command, output, expectation=expectation)
-        else:
-            raise SessionBusy(
-                f"a program is in the foreground of session {self.name!r}; talk to it with interactive, or interrupt it"
-            )
+        patience = self._begin(shell, request, listener)
         self._interrupted = asyncio.get_running_loop().create_future()
         try:
             end = await self._wait(shell, patience, call)
@@ -228,6 +231,29 @@ class BashSession:
             return await self._bury(shell, None, observer)
         output, seen = shell.take_expected()
         return await observer.observe(output, expect_string=seen)
+
+    def _begin(self, shell: Shell, request: RunRequest, listener: RunListener | None) -> Patience:
+        """Begin a command, or type into the program in the foreground; how long that may last."""
+        expectation = Expectation(request.expect, are_patterns=request.expect_patterns) if request.expect else None
+        patience = Patience(request.timeout, request.silence_timeout)
+
+        def hear(data: bytes) -> None:
+            patience.hear()
+            if listener is not None:
+                listener.hear(data)
+
+        output = Output(request.max_output_bytes, hear)
+        if not shell.is_busy:
+            shell.begin(request.command, output, expectation=expectation)
+        elif request.interactive or request.interactive_quit:
+            shell.type(request.command, output, expectation=expectation)
+        else:
+            raise SessionBusy(
+                f"a program is in the foreground of session {self.name!r}; talk to it with interactive, or interrupt it"
+            )
+        if listener is not None:
+            listener.begin(shell)
+        return patience
 
     async def _wait(self, shell: Shell, patience: Patience, call: Call) -> _End | None:
         """Wait for whatever comes first; the reason if the command is to be ended."""

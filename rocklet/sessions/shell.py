@@ -218,6 +218,14 @@ class Shell:
             waiting.pour_into(self.output)
         self._terminal.type(text.encode("utf-8", "surrogatepass") + b"\n")
 
+    def press(self, keys: bytes) -> None:
+        """Press keys for what runs in the foreground."""
+        self._terminal.type(keys)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to what runs in the foreground."""
+        self._signal_foreground(number)
+
     @property
     def seen(self) -> str:
         """The text that was expected and printed; empty if none was."""

@@ -8,9 +8,11 @@ import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
-from rock.errors import CommandNotFound, RockException
+import msgspec
+
+from rock.errors import CommandNotFound, InvalidParameterRockException, RockException
 from rock.wire import codec
 from rock.wire import commands as c
 from rock.wire import operations as ops
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from rock._connection import Connection
     from rock._sandbox import Sandbox
+    from rock.wire.operations import Operation
 
 __all__ = ["CommandOptions", "Commands", "OutputPiece", "RunningCommand", "start_command"]
 
@@ -63,6 +66,10 @@ class CommandOptions(TypedDict, total=False):
     max_output_bytes: int
     """What is kept of its output; the rest is counted in its status's `cut_bytes`."""
     command_id: str | None
+    """What to call it; one is made up if it is left out."""
+    session: str
+    """Run it in this session, in turn.  Then it has the session's directory, environment, user and terminal: its
+    output is all on stdout, and of the options above only time-outs, `max_output_bytes` and `command_id` go with it."""
 
 
 class RunningCommand:
@@ -208,10 +215,19 @@ class Commands:
 async def start_command(
     rocklet: Connection, command: str | Sequence[str], options: CommandOptions, *, background: bool
 ) -> RunningCommand:
-    """Start a command."""
+    """Start a command.
+
+    Raises InvalidParameterRockException: an option that is none, or does not go with a session.
+    """
+    in_session = "session" in options
+    operation: Operation[Any, c.CommandStatus] = ops.START_IN_SESSION if in_session else ops.START_COMMAND
     what = command if isinstance(command, str) else list(command)
-    request = c.StartCommandRequest(command=what, background=background, **options)
-    return RunningCommand(rocklet, await rocklet.call(ops.START_COMMAND, request))
+    try:
+        request = msgspec.convert({**options, "command": what, "background": background}, operation.request)
+    except msgspec.ValidationError as error:
+        where = " in a session" if in_session else ""
+        raise InvalidParameterRockException(f"a command{where} cannot be started so: {error}") from error
+    return RunningCommand(rocklet, await rocklet.call(operation, request))
 
 
 async def _close_quietly(running: RunningCommand) -> None:

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rock._commands import RunningCommand
+from rock._requests import CreateBashSessionRequest
 from rock._sandbox import Sandbox
 from rock._sandbox_config import SandboxConfig
-from rock.errors import CommandFailed, CommandNotFound, InvalidRequest
+from rock.errors import CommandFailed, CommandNotFound, InvalidParameterRockException, InvalidRequest
 from rock.wire import messages as m
 from rock.wire.operations import CREATE_SANDBOX, RESOLVE_ROCKLET
 from tests.followers import COMPLAINED, SAID, TALK
@@ -65,7 +66,7 @@ async def test_output_comes_as_it_is_printed_and_the_exit_code_last(sandbox: San
     assert (command.exit_code, command.cursor) == (3, 9)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(min_value=0, max_value=20_000), min_size=1, max_size=6))
 def test_every_byte_comes_once_wherever_connections_are_lost(tmp_path: Path, losses: list[int]) -> None:
     async def check() -> None:
@@ -164,3 +165,18 @@ async def test_what_cannot_be_started_says_why(sandbox: Sandbox) -> None:
         await sandbox.commands.start(["nonono"])
     with pytest.raises(InvalidRequest, match="keep_stdin"):
         await (await sandbox.commands.start(["sleep", "9"])).write("x")
+
+
+async def test_a_command_of_a_session_comes_as_it_is_printed(sandbox: Sandbox) -> None:
+    await sandbox.create_session(CreateBashSessionRequest(session="work"))
+    async with asyncio.timeout(PATIENCE):
+        async with sandbox.commands.stream("cd /usr; echo on; read x; echo $x; false", session="work") as command:
+            text = ""
+            async for piece in command:
+                text += piece.text
+                if text == "on\n":
+                    await command.write("typed\n")
+        assert (text, command.exit_code) == ("on\ntyped\n", 1)
+        assert (await sandbox.arun("pwd", session="work")).output == "/usr"
+    with pytest.raises(InvalidParameterRockException, match="cwd"):
+        await sandbox.commands.start("pwd", session="work", cwd="/")

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rock.wire.messages import ExecuteRequest
+from rock.wire.messages import DEFAULT_OUTPUT_LIMIT, ExecuteRequest, OutputLimit, SessionName, ShellText
 from rock.wire.spec import Seconds
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "FollowCommandRequest",
     "Signal",
     "StartCommandRequest",
+    "StartInSessionRequest",
     "WaitCommandRequest",
 ]
 
@@ -52,6 +53,24 @@ class StartCommandRequest(ExecuteRequest, frozen=True, kw_only=True):
     """Whether its stdin stays open behind `stdin`, for `send_input`."""
 
 
+class StartInSessionRequest(_Request, frozen=True, kw_only=True):
+    """Start a command in a session, after those that wait there already, and do not wait for it.  What it prints is as
+    `run_in_session` has it, all on stdout; its stdin is the session's terminal."""
+
+    command: ShellText
+    session: SessionName = "default"
+    timeout: Seconds | None = None
+    """From the moment it begins, as the next one: then it is ended, and the session stays usable."""
+    silence_timeout: Seconds | None = None
+    check_syntax: bool = False
+    """As of `run_in_session`."""
+    max_output_bytes: OutputLimit = DEFAULT_OUTPUT_LIMIT
+    """What its log may have."""
+    command_id: CommandId | None = None
+    """As of `start_command`; likewise the next."""
+    background: bool = False
+
+
 class CommandRequest(_Request, frozen=True, kw_only=True):
     """A call about one command."""
 
@@ -63,7 +82,7 @@ class CommandStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     command_id: str
     pid: int
-    """Of the program, which leads a process group of its own."""
+    """Of the program, which leads a process group of its own; of the shell, while it runs in a session, otherwise 0."""
     command: str
     """The beginning of it, for people."""
     background: bool = False

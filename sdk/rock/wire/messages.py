@@ -55,6 +55,7 @@ __all__ = [
     "SessionList",
     "SessionName",
     "SessionRequest",
+    "ShellText",
     "State",
     "Transition",
     "UnpackRequest",
@@ -77,7 +78,7 @@ SessionName = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f/]{1,128}\Z", description="1 to 128 characters without / and control characters")
 ]
 Path = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]*\Z", description="an absolute path")]
-_Command = Annotated[str, Meta(max_length=8 * 2**20, pattern=r"^[^\x00]*\Z", description="shell text without NUL")]
+ShellText = Annotated[str, Meta(max_length=8 * 2**20, pattern=r"^[^\x00]*\Z", description="shell text without NUL")]
 _Argument = Annotated[str, Meta(max_length=131_072, pattern=r"^[^\x00]*\Z", description="text without NUL")]
 ProcessId = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a process id")]
 OutputLimit = Annotated[int, Meta(ge=1024, le=2**28, description="bytes, 1 KiB to 256 MiB")]
@@ -324,7 +325,7 @@ class SessionList(_Result, frozen=True, kw_only=True):
 class RunRequest(_Request, frozen=True, kw_only=True):
     """Run a command in a session, after those that wait there already."""
 
-    command: _Command
+    command: ShellText
     session: SessionName = "default"
     timeout: Seconds | None = None
     """From the moment it starts; None: as long as the sandbox lives.  On time-out the command's process group is
@@ -384,7 +385,7 @@ class InterruptRequest(_Request, frozen=True, kw_only=True):
 class ExecuteRequest(_Request, frozen=True, kw_only=True):
     """Run one program, without a session."""
 
-    command: Annotated[list[_Argument], Meta(min_length=1, max_length=65_536)] | _Command
+    command: Annotated[list[_Argument], Meta(min_length=1, max_length=65_536)] | ShellText
     """A list is an argv; a text is run by the sandbox's shell."""
     cwd: Path | None = None
     env: dict[EnvName, EnvValue] = {}

@@ -262,6 +262,14 @@ START_COMMAND = Operation(
     result=c.CommandStatus,
     served_by="rocklet",
 )
+START_IN_SESSION = Operation(
+    name="start_in_session",
+    method="POST",
+    path="/v1/sessions/start",
+    request=c.StartInSessionRequest,
+    result=c.CommandStatus,
+    served_by="rocklet",
+)
 LIST_COMMANDS = Operation(
     name="list_commands",
     method="GET",
