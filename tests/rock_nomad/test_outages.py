@@ -134,10 +134,16 @@ async def test_commands_and_actions_outlive_nomads_server_and_afterwards_every_s
 
 
 @pytest.mark.needs("a Consul to stop")
-async def test_while_consul_is_away_known_sandboxes_work_and_new_ones_say_what_they_wait_for(frail: Cluster) -> None:
+@pytest.mark.parametrize("with_nodes", [False, True], ids=["servers", "servers and nodes"])
+async def test_while_consul_is_away_known_sandboxes_work_and_new_ones_say_what_they_wait_for(
+    frail: Cluster, with_nodes: bool
+) -> None:
+    agents = [*(node.consul for node in frail.nodes if with_nodes), frail.consul_server]  # the last is started first
     async with start_gateway(frail) as gateway:
         known = await gateway.create(**SMALL)
-        with _without(frail.consul_server):
+        with contextlib.ExitStack() as away:
+            for agent in agents:
+                away.enter_context(_without(agent))
             assert await _echo(gateway, known) == "on\n"
             seen = await gateway.call(GET_SANDBOX, sandbox_id=known.sandbox_id)
             assert (seen.state, seen.rocklet) == (State.RUNNING, known.rocklet)
