@@ -7,7 +7,8 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,41 @@ async def test_while_consul_is_away_known_sandboxes_work_and_new_ones_say_what_t
             with pytest.raises(ClusterUnavailable, match="consul does not answer"):
                 await _echo(gateway, new)
         assert await _echo(gateway, await _wait_ready(gateway, new)) == "on\n"
+
+
+@pytest.mark.needs("ACLs")
+async def test_a_gateway_whose_tokens_are_no_more_says_which_and_goes_on_with_others(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    files = {name: tmp_path / name for name in ("nomad", "consul")}
+    revoke = {name: _new_token(cluster, name, file) for name, file in files.items()}
+    settings = {name: {"token_file": str(file)} for name, file in files.items()}
+    async with start_gateway(cluster, settings=settings) as gateway:
+        known = await _wait_ready(gateway, await gateway.create(**SMALL))
+        revoke["nomad"]()  # as Nomad and Consul do with one that expires, after a minute at least
+        with pytest.raises(ClusterUnavailable, match=r"nomad at .* give the gateway one that has not expired"):
+            await gateway.call(LIST_SANDBOXES)
+        assert await _echo(gateway, known) == "on\n"
+        _new_token(cluster, "nomad", files["nomad"])
+        revoke["consul"]()
+        new = await gateway.create(**SMALL, hold=0)
+        while "consul" not in (new := await gateway.call(GET_SANDBOX, sandbox_id=new.sandbox_id)).message:
+            assert new.state is State.PENDING
+            await gateway.call(GET_SANDBOX, GetSandboxRequest(hold=1), sandbox_id=new.sandbox_id)
+        assert "refuses the gateway's token: ACL not found; give the gateway another" in new.message
+        _new_token(cluster, "consul", files["consul"])
+        assert await _echo(gateway, await _wait_ready(gateway, new)) == "on\n"
+
+
+def _new_token(cluster: Cluster, name: str, file: Path) -> Callable[[], object]:
+    """Put a token of a gateway's rights into a file; what takes the token from whoever has read it."""
+    call = getattr(cluster, name)
+    wanted = {"Name": "of a test", "Type": "client", "Policies": ["rock-gateway"]}
+    made = call("PUT", "/v1/acl/token", wanted if name == "nomad" else {"Policies": [{"Name": "rock-gateway"}]}).data
+    aside = file.with_suffix(".partial")
+    aside.write_text(made["SecretID"])
+    aside.replace(file)
+    return partial(call, "DELETE", f"/v1/acl/token/{made['AccessorID']}")
 
 
 async def _echo(gateway: Gateway, sandbox: SandboxStatus) -> str:
