@@ -16,7 +16,9 @@ run: setup
 	@$(BIN)/rock-nomad dev --port 0 --simulate-gpus "NVIDIA H100 80GB HBM3:2,NVIDIA A10G:1" --submit jobspecs/examples
 
 # What fails where tests share the machine is tried once more, alone: what fails twice has failed, and the end names the
-# rest.  Exit code 1 is pytest's for failed tests; any other means that not all have run.
+# rest.  Exit code 1 is pytest's for failed tests; any other means that not all have run.  Thousands of Pythons are
+# started on the way, so what one has compiled has to serve the next.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: check
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal || { \
 		[ $$? -eq 1 ] && echo "once more, alone:" && \

@@ -28,7 +28,7 @@ def rocklet_environment(**settings: object) -> dict[str, str]:
         "port": 0,
         **settings,
     }
-    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {"PATH": os.environ["PATH"]}
     for name, value in told.items():
         text = json.dumps(value) if isinstance(value, dict | list) else str(value)
         environ[f"ROCKLET_{name.upper()}"] = text
