@@ -114,7 +114,7 @@ class Cluster:
         """How a gateway reaches Consul."""
         return ConsulConfig(url=self.consul_url, token=_secret(self.gateway_consul_token), ca_file=_path(self.ca_file))
 
-    def wait_for(self, path: str, is_there: Callable[[Any], bool], *, timeout: float = 20.0) -> Any:  # noqa: ANN401
+    def wait_for(self, path: str, is_there: Callable[[Any], bool], *, timeout: float = 60.0) -> Any:  # noqa: ANN401
         """What Nomad answers at `path` once it is as wanted, by blocking queries."""
         deadline, index = time.monotonic() + timeout, 0
         while (left := deadline - time.monotonic()) > 0:

@@ -40,7 +40,7 @@ def _version(name: str) -> str | None:
     executable = os.environ.get(f"{name.upper()}_BIN") or shutil.which(name)
     if executable is None:
         return None
-    said = subprocess.run([executable, *REAL_PARTS[name]], capture_output=True, text=True, check=False, timeout=30)
+    said = subprocess.run([executable, *REAL_PARTS[name]], capture_output=True, text=True, check=False, timeout=120)
     found = re.search(r"\d+\.\d+\.\d+", said.stdout)
     return found[0] if found else None
 

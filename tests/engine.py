@@ -266,7 +266,7 @@ def _wait_until_served(address: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while True:
         try:
-            urllib.request.urlopen(f"http://{address}/v2/", timeout=5)
+            urllib.request.urlopen(f"http://{address}/v2/", timeout=60)
         except urllib.error.HTTPError as answer:
             answer.close()
             return  # 401: it serves, and asks who we are

@@ -21,7 +21,7 @@ async def read_answer(host: str, port: int, sent: bytes) -> tuple[int, dict[str,
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(sent)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()

@@ -31,7 +31,7 @@ from tests.rock.servers import Seen, WireServer, black_hole, refused_url, runnin
 READ = Call(operation=READ_FILE, request=m.ReadFileRequest(path="/a"), request_id="r1", sandbox_id="s 1")
 
 
-def to(server: WireServer | str, *, is_direct: bool = True, timeout: float = 0.25) -> Route:
+def to(server: WireServer | str, *, is_direct: bool = True, timeout: float = 60.0) -> Route:
     url = server if isinstance(server, str) else server.url
     headers = {"Authorization": "Bearer secret"}
     return Route(url=url, headers=headers, is_direct=is_direct, connect_timeout=timeout)
@@ -234,7 +234,7 @@ async def test_a_certificate_is_checked_against_the_authority_that_ssl_cert_file
     subject = ["-subj", "/CN=gateway", "-addext", f"subjectAltName={names}"]
     command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *subject]
     command += ["-keyout", str(key), "-out", str(certificate)]
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=30)
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=120)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     async with serve(WireServer(is_gateway=True), tls=tls) as gateway:

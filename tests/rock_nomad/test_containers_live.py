@@ -36,7 +36,7 @@ async def gateway(cluster: Cluster, engine: Engine) -> AsyncIterator[Gateway]:
     limits = {"pids_limit": 99, "tmpfs": {"/scratch": 2**20}, "ulimits": {"nofile": "512:1024"}}
     async with start_gateway(cluster, default_isolation="runc", container=limits, sweep_interval=0.2) as gateway:
         yield gateway
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while _ours(engine):  # noqa: ASYNC110 - the engine is asked, since containers end after Nomad's word
             await asyncio.sleep(0.1)
 
@@ -132,7 +132,7 @@ async def test_a_private_image_comes_with_its_password_which_is_seen_nowhere(
             assert USERNAME not in each
             assert PASSWORD not in each
             assert PASSWORD[:9] not in each
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while _is_whole(_variable(cluster, created.sandbox_id)):  # noqa: ASYNC110 - variables tell nobody
                 await asyncio.sleep(0.1)
         await gateway.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)
@@ -210,7 +210,7 @@ async def test_thirty_at_once_are_running_or_typed_and_none_is_lost_or_doubled(
 
 async def _until_forgotten(cluster: Cluster, sandbox_id: str) -> None:
     """Wait until the sweep has taken the sandbox's variable away."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while _variable(cluster, sandbox_id):  # noqa: ASYNC110 - variables tell nobody
             await asyncio.sleep(0.1)
 

@@ -150,7 +150,7 @@ async def test_listings_have_what_the_derivation_reads(nomad: Nomad) -> None:
 async def test_a_wait_ends_with_what_it_waited_for(nomad: Nomad) -> None:
     job = _job()
     await nomad.register(job)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         index = 0
         rows: list[dict[str, Any]] = []
         while not rows or rows[0]["ClientStatus"] != "running":
@@ -175,7 +175,7 @@ async def test_the_event_stream_opens_with_an_empty_batch_and_tells_a_life(nomad
             if {"JobRegistered", "PlanResult", "JobDeregistered"} <= told:
                 return
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         tasks.create_task(read())
         await is_open.wait()
         await nomad.register(job)
@@ -186,7 +186,7 @@ async def test_the_event_stream_opens_with_an_empty_batch_and_tells_a_life(nomad
 async def test_long_polls_leave_room_for_other_calls(nomad: Nomad) -> None:
     job = _job()
     registration = await nomad.register(job)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as waiters:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as waiters:
         polls = [
             waiters.create_task(nomad.job(job["ID"], index=registration.index + 10_000, wait=30))
             for _ in range(2 * LONG_POLLS)

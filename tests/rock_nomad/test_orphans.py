@@ -109,7 +109,7 @@ def _check_nothing_is_left(cluster: Cluster, sandbox_id: str) -> None:
     if cluster.kind == "real":  # the embedded cluster keeps the last few directories until it ends
         for node in cluster.nodes:
             cluster.nomad("PUT", f"/v1/client/gc?node_id={node.node_id}")
-        assert wait_until(lambda: not _are_on_disk(cluster, allocations), timeout=30)
+        assert wait_until(lambda: not _are_on_disk(cluster, allocations), timeout=120)
     assert not any(each in Path("/proc/self/mounts").read_text() for each in allocations)
 
 

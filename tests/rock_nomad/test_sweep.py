@@ -203,7 +203,7 @@ async def test_what_nomad_would_begin_anew_is_ended_without_waiting_for_a_sweep(
     nomad = _Nomad(_job(Status="running"), [evicted], now=BEGUN + 1)
     nomad.jobs.append(_job("elsewhere", cluster="there"))
     sweep = _sweep(nomad, replaced=["sbx-gone", "sbx-elsewhere", "sbx-a"])
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         running = tasks.create_task(sweep.run())
         await nomad.has_stopped.wait()
         running.cancel()

@@ -113,6 +113,6 @@ async def test_a_reader_outlives_the_log_and_hears_of_its_end() -> None:
     log.end()
     log.close()
     assert list(FrameDecoder().feed(reader.read())) == [(FrameKind.STDOUT, b"last words")]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await reader.wait_more()
     reader.close()

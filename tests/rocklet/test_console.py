@@ -104,7 +104,7 @@ async def test_closing_hangs_up_and_then_kills(settings: Settings, children: Chi
     await opened.read_until(b"ready")
     pid = int(opened.printed.split()[1])
     await opened.console.close()
-    assert await asyncio.wait_for(opened.console.exited, 5) == 128 + signal.SIGKILL
+    assert await asyncio.wait_for(opened.console.exited, 60) == 128 + signal.SIGKILL
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

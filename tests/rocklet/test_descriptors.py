@@ -61,7 +61,7 @@ async def test_whoever_waits_hears_when_all_is_taken_when_nobody_takes_it_and_wh
     reading, writing = os.pipe()
     outlet = Outlet(writing)
     outlet.send(b"x" * 200_000)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(outlet.wait_sent(never))
         inlet = Inlet(reading, lambda data: None)
         await waiting
@@ -72,7 +72,7 @@ async def test_whoever_waits_hears_when_all_is_taken_when_nobody_takes_it_and_wh
     outlet = Outlet(writing)
     outlet.send(b"x" * 200_000)
     called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(outlet.wait_sent(called_off))
         asyncio.get_running_loop().call_soon(called_off.set_result, None)
         await waiting

@@ -26,7 +26,7 @@ async def following(
     request = DownloadRequest(
         path=str(path), follow=pid, sha256=False, offset=offset, length=length, heartbeat=heartbeat
     )
-    async with caller.http.get(DOWNLOAD.path, params=encode_query(request)) as reply, asyncio.timeout(20):
+    async with caller.http.get(DOWNLOAD.path, params=encode_query(request)) as reply, asyncio.timeout(60):
         if reply.status != 200:
             raise from_body(msgspec.json.decode(await reply.read(), type=ErrorBody), reply.status)
         assert reply.content_type == FRAMES_TYPE

@@ -51,7 +51,7 @@ async def test_its_end_is_the_end_of_all_that_commands_started(ending: str, tmp_
     os.mkfifo(fifo)
     exits = {"SIGTERM": RockletExit.SIGNALED, "close": RockletExit.CLOSED, "idle": RockletExit.IDLE}
     settings: dict[str, object] = {"idle_timeout": 0.3} if ending == "idle" else {}
-    async with start_rocklet(**settings) as (url, token, process), asyncio.timeout(20):
+    async with start_rocklet(**settings) as (url, token, process), asyncio.timeout(60):
         await post(url, token, "/v1/sessions")
         # Each holds the FIFO open for writing: its end of file says that all are gone.
         stubborn = "(setsid sh -c 'trap \"\" TERM HUP; sleep 300 & sleep 300' &)"
@@ -68,7 +68,7 @@ async def test_its_end_is_the_end_of_all_that_commands_started(ending: str, tmp_
 
 
 async def test_orphans_leave_no_zombies(tmp_path: Path) -> None:
-    async with start_rocklet() as (url, token, process), asyncio.timeout(20):
+    async with start_rocklet() as (url, token, process), asyncio.timeout(60):
         command = "for i in 1 2 3 4 5; do (setsid sleep 0.01 &); done; sleep 0.2; true"
         await post(url, token, "/v1/execute", command=command)
         await post(url, token, "/v1/execute", command="true")
@@ -77,7 +77,7 @@ async def test_orphans_leave_no_zombies(tmp_path: Path) -> None:
 
 
 async def test_a_command_that_the_end_cuts_short_has_no_answer(tmp_path: Path) -> None:
-    async with start_rocklet() as (url, token, process), asyncio.timeout(20):
+    async with start_rocklet() as (url, token, process), asyncio.timeout(60):
         await post(url, token, "/v1/sessions")
         fifo = tmp_path / "fifo"
         os.mkfifo(fifo)

@@ -187,7 +187,7 @@ def test_kill_9_of_dev_amid_20_commands_leaves_no_process(tmp_path: Path, option
         _wait_until(lambda: not _process_names(marker))
 
 
-def _wait_until(condition: object, timeout: float = 30) -> None:
+def _wait_until(condition: object, timeout: float = 60) -> None:
     """Other processes' lives can only be looked at."""
     tick = threading.Event()
     for _ in range(int(timeout / 0.05)):

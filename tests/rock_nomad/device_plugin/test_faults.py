@@ -34,7 +34,7 @@ sys.path.insert(0, {str(_ROOT)!r})
 from tests.rock_nomad.device_plugin.faulty import main
 main()
 """
-_SOON = 20.0  # seconds
+_SOON = 60.0  # seconds
 _RESTARTED = 5.0  # seconds within which Nomad has started a plugin again, if it does
 _AGENTS = 3
 _PLACING = ("reserve", "name variables")

@@ -28,7 +28,7 @@ from tests.processes import pids_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("device plugins")]
 
-_SOON = 20.0  # seconds
+_SOON = 60.0  # seconds
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ async def poll_once(url: str, *, initial: str) -> tuple[Catalog, Instance]:
     check = Check("c", "alive", url, interval=0.001, timeout=5, status=initial)
     instance = Instance("i", "svc", "127.0.0.1", 1, checks=(check,))
     catalog.register(instance)
-    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         with contextlib.suppress(asyncio.CancelledError):
             async with asyncio.TaskGroup() as tasks:
                 changed = tasks.create_task(catalog.watches.wait(("service", "svc")))

@@ -173,7 +173,7 @@ async def test_a_closed_client_ends_all_and_starts_nothing_more(tmp_path: Path) 
             job["TaskGroups"][0]["Tasks"][0]["Config"] = {"run_for": "1h"}
             bench.scheduler.register(job, enforce_index=True, job_modify_index=0)
         await bench.wait("j0", has("running"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await bench.client.close()
     assert [len(bench.state.allocations_of(f"j{n}")) for n in range(3)] == [1, 0, 0]
 

@@ -37,7 +37,7 @@ async def scheduler(state_file: Path) -> AsyncIterator[Scheduler]:
 
 async def _wait_change(scheduler: Scheduler) -> None:
     index = scheduler.state.index
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await scheduler.state.watches.wait(("node", scheduler.state.node["ID"]))
     assert scheduler.state.index > index
 
@@ -75,7 +75,7 @@ async def test_a_state_that_cannot_be_read_leaves_the_devices_as_they_were(
     devices, heard = scheduler.state.node["NodeResources"]["Devices"], _Heard()
     hardware.log.addHandler(heard)
     state_file.write_text("{")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await heard.event.wait()
     hardware.log.removeHandler(heard)
     assert scheduler.state.node["NodeResources"]["Devices"] == devices

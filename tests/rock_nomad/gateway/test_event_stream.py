@@ -45,7 +45,7 @@ async def _follow(nomad: _Nomad, count: int) -> tuple[EventStream, list[int | No
     """The first so many things that a stream yields: indexes, or None where it was opened."""
     stream = EventStream(nomad, TOPICS, pause=0.001)  # type: ignore[arg-type]  # a fake at the seam
     seen: list[int | None] = []
-    async with contextlib.aclosing(stream.follow()) as batches, asyncio.timeout(30):
+    async with contextlib.aclosing(stream.follow()) as batches, asyncio.timeout(60):
         async for batch in batches:
             seen.append(None if batch is None else batch.index)
             if len(seen) == count:

@@ -66,14 +66,14 @@ async def test_what_a_rocklet_says_can_be_read_while_it_lives_and_after_its_end(
 
 async def test_a_log_that_is_followed_ends_with_its_sandbox_and_has_its_last_words(gateway: Gateway) -> None:
     await gateway.create("log-followed", idle_timeout=3.0)
-    async with followed(gateway, "log-followed") as log, asyncio.timeout(30):
+    async with followed(gateway, "log-followed") as log, asyncio.timeout(60):
         assert LISTENS % b"log-followed" in await log.readline()
         assert b"sandbox log-followed ends: idle" in await log.read()
 
 
 async def test_a_silent_log_is_followed_with_a_word_now_and_then(gateway: Gateway) -> None:
     await gateway.create("log-silent")
-    async with followed(gateway, "log-silent", heartbeat=0.1) as log, asyncio.timeout(30):
+    async with followed(gateway, "log-silent", heartbeat=0.1) as log, asyncio.timeout(60):
         while log.heartbeats < 2:
             await log.read_some()
 

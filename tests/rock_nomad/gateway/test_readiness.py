@@ -84,7 +84,7 @@ async def test_ready_means_that_the_rocklet_has_answered() -> None:
         parts.registered.set()
         assert await _is_waiting(wait)
         parts.listens.set()
-        await asyncio.wait_for(wait, 1)
+        await asyncio.wait_for(wait, 60)
 
 
 async def test_what_nomad_has_to_say_ends_the_wait() -> None:
@@ -95,7 +95,7 @@ async def test_what_nomad_has_to_say_ends_the_wait() -> None:
         news.tell(changed=False)
         assert await _is_waiting(wait)
         news.tell()
-        await asyncio.wait_for(wait, 1)
+        await asyncio.wait_for(wait, 60)
 
 
 async def test_a_queued_sandbox_costs_no_long_poll_and_wakes_when_it_is_placed() -> None:
@@ -105,7 +105,7 @@ async def test_a_queued_sandbox_costs_no_long_poll_and_wakes_when_it_is_placed()
         assert await _is_waiting(wait)
         assert parts.polls == 0
         news.tell(changed=False)
-        await asyncio.wait_for(wait, 1)
+        await asyncio.wait_for(wait, 60)
 
 
 async def test_waiters_beyond_the_long_polls_are_woken_by_the_event_stream() -> None:
@@ -128,7 +128,7 @@ async def test_a_sandbox_without_a_rocklet_waits_for_nomad_alone() -> None:
         assert await _is_waiting(wait)
         assert parts.polls == 0
         news.tell()
-        await asyncio.wait_for(wait, 1)
+        await asyncio.wait_for(wait, 60)
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -140,7 +140,7 @@ async def test_another_sandboxs_rocklet_at_the_address_is_not_readiness(told: bo
         assert await _is_waiting(wait)
         if told:
             news.tell()
-            await asyncio.wait_for(wait, 1)
+            await asyncio.wait_for(wait, 60)
         else:
             wait.cancel()
 

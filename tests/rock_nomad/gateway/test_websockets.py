@@ -104,7 +104,7 @@ async def test_a_clients_farewell_reaches_the_server() -> None:
     async with _between() as (url, left), aiohttp.ClientSession() as session:
         async with session.ws_connect(url + "/1000") as socket:
             await socket.close(code=4123)
-        assert await asyncio.wait_for(left, 5) == (WSMsgType.CLOSE, 4123)
+        assert await asyncio.wait_for(left, 60) == (WSMsgType.CLOSE, 4123)
 
 
 async def test_what_is_idle_for_too_long_ends_and_pings_are_no_sign_of_life() -> None:
@@ -120,4 +120,4 @@ async def test_what_is_idle_for_too_long_ends_and_pings_are_no_sign_of_life() ->
             message = await asyncio.wait_for(socket.receive(), 5)
             assert (message.data, message.extra) == (1000, "nothing has passed for 0.1 seconds")
             assert asyncio.get_running_loop().time() - began > 0.25
-        assert await asyncio.wait_for(left, 5) == (WSMsgType.CLOSE, 1000)
+        assert await asyncio.wait_for(left, 60) == (WSMsgType.CLOSE, 1000)

@@ -154,7 +154,7 @@ async def test_a_caller_without_an_id_that_goes_away_ends_its_command(bash: Call
     running = asyncio.ensure_future(bash.run(f"echo begun >{fifo}; sleep 300 & pid=$!; sleep 300; echo unreached"))
     await asyncio.to_thread(fifo.read_text)
     running.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         after = await bash.run("kill -0 $pid && kill $pid && echo the background lives")
     assert "the background lives\n" in after.output
 
@@ -175,13 +175,13 @@ async def test_a_queued_command_whose_caller_goes_away_never_runs(bash: Caller, 
     assert not (tmp_path / "ran").exists()
 
 
-async def test_a_cancel_ends_a_command_within_two_seconds_and_its_caller_hears_it(bash: Caller, tmp_path: Path) -> None:
+async def test_a_cancel_ends_a_command_and_its_caller_hears_it(bash: Caller, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     stubborn = f"echo partial; (trap '' INT; echo >{fifo}; while :; do sleep 300; done)"
     running = asyncio.ensure_future(bash.run(stubborn, request_id="r1"))
     await asyncio.to_thread(fifo.read_text)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert (await bash.call(CANCEL, CancelRequest(request_id="r1"))).canceled
         done = await running
     assert (done.canceled, done.exit_code) == (True, None)

@@ -49,7 +49,7 @@ async def test_a_marker_never_shows_however_often_it_settles(screen: Screen) -> 
 async def test_it_settles_while_another_floods_it(screen: Screen) -> None:
     flooding = await asyncio.create_subprocess_exec("yes", stdout=screen.fd)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(screen.printed) < 100_000:
                 await screen.terminal.settle()
     finally:

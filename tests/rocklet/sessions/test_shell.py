@@ -53,7 +53,7 @@ def test_whatever_the_text_it_stays_one_word_of_its_line(command: str, status: i
     _, _, begun = framed.partition(" 2>&0; ")
     words = begun.replace("eval ", "printf '<%s>' ", 1).partition(" </dev/pts/7")[0].partition("|| ")
     line = words[2] or words[0]
-    found = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=10).stdout.decode()
+    found = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=60).stdout.decode()
     assert found == f"<: {command!r}\n{command}>"
 
 
@@ -67,7 +67,7 @@ async def test_a_status_is_restored_without_a_subshell_when_it_is_0() -> None:
 def test_a_mark_that_is_sent_again_is_read_whatever_quotation_is_open(opened: str) -> None:
     lines = f"{opened}\n{_UNQUOTE}\necho read\n"
     with open("/dev/null", "r+b") as null:  # it writes to what it reads from
-        ran = subprocess.run(["bash", "-c", lines], stdin=null, capture_output=True, text=True, check=True, timeout=10)
+        ran = subprocess.run(["bash", "-c", lines], stdin=null, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "read\n"
 
 

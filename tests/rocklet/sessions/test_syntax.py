@@ -43,7 +43,7 @@ def test_what_needs_no_parser_passes_it(pieces: list[tuple[str, str]]) -> None:
     command = "".join(piece + blank for piece, blank in pieces)
     if _is_plain(command):
         text = f"{command}\n".encode()
-        ran = subprocess.run(["bash", "-n"], input=text, capture_output=True, check=False, timeout=10)
+        ran = subprocess.run(["bash", "-n"], input=text, capture_output=True, check=False, timeout=60)
         assert (ran.returncode, ran.stderr) == (0, b"")
 
 

@@ -87,7 +87,7 @@ async def test_a_port_of_the_node_leads_inside(bench: Bench) -> None:
     port = _free_port()
     script = "mkdir /www; echo here > /www/index.html; httpd -f -p 8000 -h /www"
     task = await bench.start(script, config={"ports": ["rocklet"]}, ports={"rocklet": Port(port, 8000)})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (said := await asyncio.to_thread(_fetch, port)) is None:  # noqa: ASYNC110 - a server that starts tells nobody
             await asyncio.sleep(0.02)
     assert said == "here\n"
@@ -183,19 +183,19 @@ async def test_an_agent_that_is_killed_leaves_no_container(bench: Bench) -> None
     (container,) = bench.engine.containers()
     os.kill(agent.pid, signal.SIGKILL)
     await agent.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.to_thread(bench.engine.client.wait, container, condition="removed")
 
 
 async def _until_output(bench: Bench, text: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while text not in bench.output():  # noqa: ASYNC110 - a file tells nobody
             await asyncio.sleep(0.02)
 
 
 def _fetch(port: int) -> str | None:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as reply:
             return str(reply.read().decode())
     except OSError:
         return None

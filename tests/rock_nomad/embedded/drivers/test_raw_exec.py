@@ -28,7 +28,7 @@ def shell(root: Path, script: str, **fields: object) -> TaskSpec:
 
 
 async def finish(driver: RawExecDriver, spec: TaskSpec) -> Exited:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await (await driver.start(spec)).wait()
 
 
@@ -60,7 +60,7 @@ async def test_output_goes_to_the_logs_and_the_environment_is_the_tasks(driver: 
 async def test_a_stop_asks_with_the_tasks_signal(driver: RawExecDriver, tmp_path: Path) -> None:
     script = "trap 'exit 7' USR1; echo ready > ready; while :; do sleep 0.02; done"
     task = await driver.start(shell(tmp_path, script, kill_signal="SIGUSR1"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await until((tmp_path / "rocklet" / "ready").exists)
         await task.stop()
         assert await task.wait() == Exited(7)
@@ -69,7 +69,7 @@ async def test_a_stop_asks_with_the_tasks_signal(driver: RawExecDriver, tmp_path
 async def test_what_does_not_listen_is_killed_after_the_timeout(driver: RawExecDriver, tmp_path: Path) -> None:
     script = "trap '' INT; echo ready > ready; while :; do sleep 0.02; done"
     task = await driver.start(shell(tmp_path, script, kill_timeout=0.2))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await until((tmp_path / "rocklet" / "ready").exists)
         await task.stop()
         assert await task.wait() == Exited(137, signal=9)
@@ -105,7 +105,7 @@ async def test_a_signal_that_does_not_exist_is_refused(driver: RawExecDriver, tm
 
 async def test_a_killed_guard_takes_its_task_along_and_says_so(driver: RawExecDriver, tmp_path: Path) -> None:
     task = await driver.start(shell(tmp_path, "echo $PPID $$ > pids; exec sleep 600"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         pids = tmp_path / "rocklet" / "pids"
         await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
         guard, leader = map(int, pids.read_text().split())

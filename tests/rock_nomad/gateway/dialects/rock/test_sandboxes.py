@@ -114,7 +114,7 @@ async def test_an_older_start_that_fails_or_is_given_up_leaves_nothing(gateway: 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await _call(gateway, "POST", f"{PREFIX}/start", large)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(alive := await _alive(gateway)) > 1:  # noqa: ASYNC110 - what is done for nobody tells nobody
             await asyncio.sleep(0.1)
     assert alive == ["sync-fills"]
