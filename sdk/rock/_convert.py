@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -127,12 +128,13 @@ def to_create_session(request: CreateBashSessionRequest) -> m.CreateSessionReque
     )
 
 
-def to_run(action: BashAction) -> m.RunRequest:
+def to_run(action: BashAction, silence_timeout: float | None = None) -> m.RunRequest:
     """A command in a session: begun only if all of it can be parsed, and whatever it leaves behind is waited for."""
     return m.RunRequest(
         command=action.command,
         session=action.session,
         timeout=action.timeout,
+        silence_timeout=silence_timeout,
         check_syntax=True,
         announces=PID_PREFIX,
     )
@@ -161,9 +163,11 @@ def from_observation(observation: m.Observation, action: BashAction) -> BashObse
     """
     output = observation.output.strip()
     if action.check == "raise" and observation.timed_out:
+        why = f"timed out after {action.timeout} seconds"  # in ROCK's words
+        if observation.failure_reason and observation.duration < (action.timeout or math.inf):
+            why = observation.failure_reason  # it was silent, which ROCK does not know
         late = CommandTimeout(
-            f"Failed to execute command: {action.command!r} timed out after {action.timeout} seconds. "
-            f"Here is the output:\n{output}",
+            f"Failed to execute command: {action.command!r} {why}. Here is the output:\n{output}",
             details={"output": output, "timeout": action.timeout},
         )
         raise as_httpx(late)

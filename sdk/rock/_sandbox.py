@@ -281,12 +281,14 @@ class Sandbox(AbstractSandbox):
         output_file: str | None = None,
         *,
         timeout: float | None = None,
+        silence_timeout: float | None = None,
         check: Literal["raise", "silent", "ignore"] = "raise",
     ) -> BashObservation:
         """Run a command in a session; without one, in a session of its own that is closed afterwards.
 
-        In normal mode it is killed `timeout` seconds after its start, and `check` says what an exit code other than 0
-        does: raise, return it, or return None in its place.
+        In normal mode it is killed `timeout` seconds after its start, or when it has printed nothing for
+        `silence_timeout` seconds, and `check` says what an exit code other than 0 does: raise, return it, or return
+        None in its place.
 
         In nohup mode it runs in the background and is waited for, `wait_timeout` seconds at most; then it goes on.  Its
         exit code is its own, and 128 + n after signal n; `failure_reason` says what befell it.  Its output is the first
@@ -301,7 +303,8 @@ class Sandbox(AbstractSandbox):
             raise InvalidParameterRockException(f"Unsupported arun mode: {mode}; it must be 'normal' or 'nohup'")
         async with self._session_or_temporary(session) as session:
             if mode == RunMode.NORMAL:
-                return await self._run(BashAction(command=cmd, session=session, timeout=timeout, check=check))
+                action = BashAction(command=cmd, session=session, timeout=timeout, check=check)
+                return await self._run(action, silence_timeout)
             job = _nohup.Job(self, self._rocklet, cmd, output_file)
             return await job.run(
                 session, wait_timeout, limit_bytes=response_limited_bytes_in_nohup, ignore_output=ignore_output
@@ -331,8 +334,8 @@ class Sandbox(AbstractSandbox):
         """Run a command in a session, as `arun` does."""
         return await self._run(action)
 
-    async def _run(self, action: BashAction) -> BashObservation:
-        observation = await self._rocklet.call(ops.RUN_IN_SESSION, _convert.to_run(action))
+    async def _run(self, action: BashAction, silence_timeout: float | None = None) -> BashObservation:
+        observation = await self._rocklet.call(ops.RUN_IN_SESSION, _convert.to_run(action, silence_timeout))
         return _convert.from_observation(observation, action)
 
     async def run_nohup_and_wait(

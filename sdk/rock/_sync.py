@@ -127,10 +127,13 @@ class SyncSandbox:
         mode: RunMode | str = RunMode.NORMAL,
         *,
         timeout: float | None = None,
+        silence_timeout: float | None = None,
         check: Literal["raise", "silent", "ignore"] = "raise",
     ) -> BashObservation:
         """As `Sandbox.arun`."""
-        work = self.sandbox.arun(cmd, session, wait_timeout, mode=mode, timeout=timeout, check=check)
+        work = self.sandbox.arun(
+            cmd, session, wait_timeout, mode=mode, timeout=timeout, silence_timeout=silence_timeout, check=check
+        )
         return _portal.run(work)
 
     def run_in_session(self, action: BashAction) -> BashObservation:

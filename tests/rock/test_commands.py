@@ -88,14 +88,21 @@ def test_every_byte_comes_once_wherever_connections_are_lost(tmp_path: Path, los
 async def test_a_rocklet_that_is_out_of_reach_for_a_while_is_waited_for(tmp_path: Path) -> None:
     async with relayed(tmp_path) as (sandbox, relay):
         command = await sandbox.commands.start("echo one; read gate; echo two", keep_stdin=True)
-        loop = asyncio.get_running_loop()
-        async for piece in command:
-            if piece.text == "one\n":
-                relay.down = True
-                relay.cut()
-                loop.call_later(1.0, setattr, relay, "down", False)
-                loop.call_later(1.0, asyncio.ensure_future, command.write("go\n"))
-        assert (piece.text, command.exit_code) == ("two\n", 0)
+        text = ""
+
+        async def come_back() -> None:
+            await asyncio.sleep(1.0)  # for so long nothing can be reached
+            relay.down = False
+            await command.write("go\n")
+
+        async with asyncio.TaskGroup() as tasks:
+            async for piece in command:
+                text += piece.text
+                if text == "one\n":
+                    relay.down = True
+                    relay.cut()
+                    tasks.create_task(come_back())
+        assert (text, command.exit_code) == ("one\ntwo\n", 0)
 
 
 async def test_a_character_that_is_cut_in_two_comes_whole(sandbox: Sandbox) -> None:

@@ -131,11 +131,18 @@ def test_check_decides_about_an_exit_code() -> None:
 
 
 def test_check_decides_about_a_time_out() -> None:
-    late = m.Observation(output="o", timed_out=True, failure_reason="timed out")
+    late = m.Observation(output="o", timed_out=True, failure_reason="timed out", duration=2.1)
     with pytest.raises(CommandTimeout, match=r"^Failed to execute command: 'x' timed out after 2.0 seconds"):
         _convert.from_observation(late, BashAction(command="x", timeout=2))
     silent = _convert.from_observation(late, BashAction(command="x", timeout=2, check="silent"))
     assert (silent.exit_code, silent.failure_reason) == (None, "timed out")
+
+
+def test_a_command_that_was_silent_for_too_long_says_so() -> None:
+    late = m.Observation(output="o", timed_out=True, failure_reason="printed nothing for 1 s; killed", duration=1.1)
+    for timeout in (2, None):
+        with pytest.raises(CommandTimeout, match=r"^Failed to execute command: 'x' printed nothing for 1 s; killed\."):
+            _convert.from_observation(late, BashAction(command="x", timeout=timeout))
 
 
 def test_a_programs_reason_stands_at_the_end_of_stderr() -> None:

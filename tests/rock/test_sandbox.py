@@ -323,3 +323,8 @@ async def test_a_key_from_the_credentials_file_does_not_move_to_another_gateway(
         with pytest.raises(SandboxNotFound):
             await sandbox.get_status()
     assert "Authorization" not in other.seen[0].headers
+
+
+async def test_a_silent_command_is_ended_before_its_time(sandbox: Sandbox) -> None:
+    with pytest.raises(CommandTimeout, match=r"printed nothing for 0\.2 s"):
+        await sandbox.arun("sleep 300", timeout=300, silence_timeout=0.2)

@@ -18,8 +18,10 @@ from aiohttp import WSMsgType
 from yarl import URL
 
 from rock.wire.codec import decode
+from rock.wire.commands import CommandStatus, StartCommandRequest
 from rock.wire.envs import EnvStart, MakeEnvRequest, ResetEnvRequest, StepEnvRequest
 from rock.wire.errors import ErrorBody
+from rock.wire.frames import FrameDecoder, FrameKind
 from rock.wire.messages import CreateSessionRequest, ExecuteRequest, ReadFileRequest, RunRequest, WriteFileRequest
 from rock.wire.operations import (
     CREATE_SESSION,
@@ -28,6 +30,7 @@ from rock.wire.operations import (
     READ_FILE,
     RESET_ENV,
     RUN_IN_SESSION,
+    START_COMMAND,
     STEP_ENV,
     WRITE_FILE,
     Operation,
@@ -229,6 +232,21 @@ async def test_a_console_answers_through_the_gateway_and_a_wrong_one_is_refused_
     error = refusal_from_headers(caught.value.headers, caught.value.status)
     assert error is not None
     assert "nobody-of-that-name" in error.message
+
+
+@pytest.mark.slow
+async def test_a_command_is_attached_to_through_the_gateway(served: Served) -> None:
+    request = StartCommandRequest(command="read x; echo got $x; echo over >&2; exit 7", keep_stdin=True)
+    begun = await served.gateway.call(START_COMMAND, request, sandbox_id=served.sandbox_id)
+    decoder, seen = FrameDecoder(), dict[FrameKind, bytes]()
+    params = {"command_id": begun.command_id}
+    url = f"{served.url}/commands/attach"
+    async with served.gateway.session.ws_connect(url, params=params, headers=served.headers) as ws:
+        await ws.send_bytes(b"it\n")
+        async for message in ws:
+            seen |= dict(decoder.feed(message.data))
+    assert (seen[FrameKind.STDOUT], seen[FrameKind.STDERR]) == (b"got it\n", b"over\n")
+    assert decode(CommandStatus, seen[FrameKind.END]).exit_code == 7
 
 
 class _Crowd:
