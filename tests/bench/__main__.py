@@ -26,6 +26,8 @@ from tests.bench.plot import render_plot
 from tests.bench.report import render_memory, render_table
 from tests.bench.run import Report, run_bench
 from tests.bench.wakeups import COUNT
+from tests.cluster import missing_parts
+from tests.needs import KINDS
 
 _MEMORY = "memory"
 _CONTAINERS = "containers"
@@ -33,8 +35,10 @@ _CONTAINERS = "containers"
 
 def _main(arguments: argparse.Namespace) -> None:
     if arguments.cases == [_MEMORY]:
-        idle, full = (size / 2**20 for size in uvloop.run(measure_memory()))
-        print(f"a gateway's memory: idle {idle:.0f} MiB, with {SANDBOXES} sandboxes {full:.0f} MiB")
+        for kind in KINDS:
+            if missing_parts(kind) is None:
+                idle, full = (size / 2**20 for size in uvloop.run(measure_memory(kind)))
+                print(f"a gateway's memory, {kind}: idle {idle:.0f} MiB, with {SANDBOXES} sandboxes {full:.0f} MiB")
     elif arguments.cases == [_CONTAINERS]:
         _print_containers(uvloop.run(measure_containers()))
     else:

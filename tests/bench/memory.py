@@ -11,6 +11,7 @@ from rock.wire.messages import ExecuteRequest, State
 from rock.wire.operations import EXECUTE, LIST_SANDBOXES
 from tests.cluster import run_cluster
 from tests.gateways import Gateway, start_gateway_process
+from tests.needs import Kind
 
 __all__ = ["SANDBOXES", "measure_memory"]
 
@@ -20,9 +21,9 @@ _AT_ONCE = 8  # creates under way
 _SPEC: dict[str, Any] = {"cpus": 0.005, "memory_bytes": 96 * 2**20, "disk_bytes": 16 * 2**20}
 
 
-async def measure_memory(count: int = SANDBOXES) -> tuple[int, int]:
+async def measure_memory(kind: Kind, count: int = SANDBOXES) -> tuple[int, int]:
     """Bytes of a gateway's resident memory: when it is idle, and with so many sandboxes, each with its rocklet."""
-    with run_cluster("embedded") as cluster:
+    with run_cluster(kind) as cluster:
         async with start_gateway_process(cluster) as gateway:
             assert gateway.process is not None
             idle = _resident_bytes(gateway.process.pid)
