@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 import stat
 import tarfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from threading import Lock
 from typing import IO, cast
 
 __all__ = ["pack", "unpack"]
 
 _CHUNK = 2**18  # bytes
+_HEADER_LIMIT = 2**20  # bytes of one entry's headers, which tarfile reads whole; `pack` makes some hundred
 _ROOT = "."
 _THREADS = ThreadPoolExecutor(4, "archives")
 """Of their own: each waits for its stream, and the loop's are for what does not wait."""
@@ -104,6 +107,7 @@ class _Stream:
         self._loop = asyncio.get_running_loop()
         self._next: Future[bytes] | None = None
         self._is_closed = False
+        self._headroom = math.inf
         self._lock = Lock()  # what the loop closes is either not asked for any more, or known as `_next`
 
     def read(self, _size: int) -> bytes:
@@ -112,7 +116,19 @@ class _Stream:
             if self._is_closed:
                 raise tarfile.ReadError("nobody wants the rest")
             self._next = asyncio.run_coroutine_threadsafe(self._pull(), self._loop)
-        return self._next.result()
+        data = self._next.result()
+        if self._headroom < 0:
+            raise tarfile.ReadError(f"a header of more than {_HEADER_LIMIT} bytes")
+        self._headroom -= len(data)
+        return data
+
+    def expect_header(self) -> None:
+        """What comes next is an entry's header, which is to be short: whatever it is called is kept in memory."""
+        self._headroom = _HEADER_LIMIT
+
+    def expect_content(self) -> None:
+        """What comes next goes to the disk, however much it is."""
+        self._headroom = math.inf
 
     async def _pull(self) -> bytes:
         async for chunk in self._chunks:
@@ -134,7 +150,12 @@ def _unpack(stream: _Stream, target: str, name: str) -> str:
     folders: list[tuple[str, int]] = []
     is_whole = False
     with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|", bufsize=_CHUNK) as archive:
-        for position, entry in enumerate(archive):
+        for position in count():
+            stream.expect_header()
+            entry = archive.next()
+            archive.members = []  # type: ignore[attr-defined]  # unknown to typeshed; tarfile would keep them all
+            if entry is None:
+                break
             if entry.name == _ROOT and position > 0:
                 is_whole = True
                 break
@@ -145,7 +166,8 @@ def _unpack(stream: _Stream, target: str, name: str) -> str:
             elif entry.issym():
                 _make_room(path)
                 os.symlink(entry.linkname, path)
-            elif entry.isreg():
+            elif entry.isreg() and not entry.issparse():  # of holes a few bytes would fill the disk
+                stream.expect_content()
                 _write(archive, entry, path)
             else:
                 raise tarfile.ReadError(f"{entry.name!r} is neither file, directory nor symbolic link")

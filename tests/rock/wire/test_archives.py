@@ -181,3 +181,27 @@ async def test_a_copy_that_is_cancelled_leaves_no_thread_waiting(tmp_path: Path)
         await asyncio.wait_for(asked.wait(), 5)
         copying.cancel()
         await asyncio.wait([copying])
+
+
+async def test_a_header_that_would_fill_the_memory_is_no_archive(tmp_path: Path) -> None:
+    first, *rest = pack(str(tmp_path))
+    long = tarfile.TarInfo("./" + "x" * 2**22).tobuf(tarfile.GNU_FORMAT)
+    given = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal given
+        for piece in (first, *(long[at : at + 2**16] for at in range(0, len(long), 2**16)), *rest):
+            given += len(piece)
+            yield piece
+
+    with pytest.raises(tarfile.TarError, match="a header of more than 1048576 bytes"):
+        await unpack(stream(), str(tmp_path / "target"))
+    assert given < 2**21
+
+
+async def test_a_file_of_holes_is_no_part_of_an_archive(tmp_path: Path) -> None:
+    first, *rest = pack(str(tmp_path))
+    holes = tarfile.TarInfo("./holes")
+    holes.type = tarfile.GNUTYPE_SPARSE
+    with pytest.raises(tarfile.TarError, match="neither file, directory nor symbolic link"):
+        await unpack(_stream((first, holes.tobuf(tarfile.GNU_FORMAT), *rest)), str(tmp_path / "target"))
