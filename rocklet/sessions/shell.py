@@ -344,6 +344,7 @@ class Shell:
         self._interrupt_shell()
 
     def _kill(self) -> None:
+        self.child.signal(signal.SIGSTOP)  # or a loop would begin its next command between the one kill and the other
         self._signal_foreground(signal.SIGKILL)
         self.child.signal(signal.SIGKILL)
 
