@@ -9,7 +9,9 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from rock.wire.messages import RockletExit
 from rocklet.config import BadSetting, Settings, read_settings
@@ -19,6 +21,7 @@ __all__ = ["main"]
 
 _KEPT_MEMORY = 4 * 2**20  # bytes, for texts and pieces of files on their way
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_THREADS = 8
 
 
 def main() -> int:
@@ -39,9 +42,10 @@ def main() -> int:
 async def _serve(settings: Settings, listener: socket.socket) -> int:
     from rocklet.server import listen  # aiohttp takes 0.1 s to import; neither a bad setting nor a caller is to wait
 
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(_start_threads())
     async with listen(settings, listener, adopt_orphans=True) as listening:
         gc.freeze()  # what was imported lives as long as we do, and need not be looked at again and again
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, listening.engine.end, RockletExit.SIGNALED)
         return await listening.wait_ended()
@@ -59,6 +63,15 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_TRIM_THRESHOLD, _KEPT_MEMORY)
         mallopt(_M_MMAP_THRESHOLD, _KEPT_MEMORY)
+
+
+def _start_threads() -> ThreadPoolExecutor:
+    """The threads for what blocks, all of them: where commands have taken every process, none can be started later."""
+    threads = ThreadPoolExecutor(_THREADS, "rocklet")
+    together = threading.Barrier(_THREADS)
+    for _ in range(_THREADS):
+        threads.submit(together.wait)  # so that each needs one of its own
+    return threads
 
 
 def _find_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

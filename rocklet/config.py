@@ -59,6 +59,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Commands that run by themselves and are known: those that run, and those that have ended and were not closed."""
     command_log_bytes: int = 2**30
     """Of the sandbox's disk, for what they print, all together."""
+    session_limit: int = 256
+    """Sessions; each is a shell, a PTY and seven descriptors."""
+    read_bytes: int = 64 * 2**20
+    """Of a file that is read as a text, in one reply; larger ones are downloaded."""
+    body_bytes: int = 96 * 2**20
+    """Of a request in JSON: a text as large as can be read, and what JSON adds to it."""
+    archive_files: int = 100_000
+    """Entries of a zip archive; each is 1 KB of memory while it is unpacked."""
+    archive_bytes: int = 64 * 2**30
+    """Of all files in a zip archive together, as they are written: what it says of itself is not believed."""
     dialect: _Dialect = "native"
     """Whose wire is spoken at the root.  SWE-ReX's is below `/swerex` in any case."""
 
@@ -96,6 +106,11 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
         gem_python=environ.get("ROCKLET_GEM_PYTHON", ""),
         command_limit=read.optional("ROCKLET_COMMAND_LIMIT", _Positive, "a number of commands, 1 or more", 256),
         command_log_bytes=read.optional("ROCKLET_COMMAND_LOG_BYTES", _Positive, "bytes, 1 or more", 2**30),
+        session_limit=read.optional("ROCKLET_SESSION_LIMIT", _Positive, "a number of sessions, 1 or more", 256),
+        read_bytes=read.optional("ROCKLET_READ_BYTES", _Positive, "bytes, 1 or more", 64 * 2**20),
+        body_bytes=read.optional("ROCKLET_BODY_BYTES", _Positive, "bytes, 1 or more", 96 * 2**20),
+        archive_files=read.optional("ROCKLET_ARCHIVE_FILES", _Positive, "a number of files, 1 or more", 100_000),
+        archive_bytes=read.optional("ROCKLET_ARCHIVE_BYTES", _Positive, "bytes, 1 or more", 64 * 2**30),
         dialect=_convert("--dialect", options.get("--dialect", "native"), _Dialect, "native or swerex"),
     )
 

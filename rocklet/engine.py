@@ -103,7 +103,6 @@ log = logging.getLogger(__name__)
 _HOLDS_PER_IDLE_TIMEOUT = 30
 _SHORTEST_HOLD = 2.0  # seconds that a wait may always last
 _FOLLOW_HOLD = 60.0  # seconds until a process that is followed is asked for again, in case it is watched no longer
-SESSION_LIMIT = 256  # sessions; each is a shell, a PTY and six descriptors
 
 
 class Engine:
@@ -243,10 +242,11 @@ class Engine:
                 details={"field": "session", "value": request.session},
             )
         self._make_room()
-        if len(self._sessions) >= SESSION_LIMIT:
+        limit = self._settings.session_limit
+        if len(self._sessions) >= limit:
             raise LimitReached(
-                f"the sandbox has {SESSION_LIMIT} sessions; close some",
-                details={"limit": "sessions", "value": SESSION_LIMIT},
+                f"the sandbox has {limit} sessions; close some, or raise ROCKLET_SESSION_LIMIT",
+                details={"limit": "sessions", "value": limit},
             )
         session = BashSession(
             request.session,
@@ -265,7 +265,7 @@ class Engine:
     def _make_room(self) -> None:
         """Where there is no room, let the session go that has been idle longest of those that close when idle."""
         idle = [(session.idle_since, name) for name, session in self._sessions.items() if session.idle_since]
-        if idle and len(self._sessions) >= SESSION_LIMIT:
+        if idle and len(self._sessions) >= self._settings.session_limit:
             self._close_idle(min(idle)[1])
 
     def _plan_shell(self, request: CreateSessionRequest) -> ShellStart:
@@ -411,7 +411,7 @@ class Engine:
 
     async def read_file(self, request: ReadFileRequest, call: Call) -> FileContent:
         """Read a text."""
-        return await asyncio.to_thread(files.read_text, self._located(request))
+        return await asyncio.to_thread(files.read_text, self._located(request), self._settings.read_bytes)
 
     async def write_file(self, request: WriteFileRequest, call: Call) -> FileFacts:
         """Replace a file by a text."""

@@ -32,6 +32,7 @@ __all__ = [
     "Packing",
     "Replacement",
     "Stream",
+    "explained",
     "open_download",
     "open_regular",
     "read_text",
@@ -43,26 +44,25 @@ log = logging.getLogger(__name__)
 
 _BYTES = "application/octet-stream"
 _CHUNK = 2**18  # bytes
-_READ_LIMIT = 64 * 2**20  # bytes of a text; larger files are downloaded
 
 _freeing = ThreadPoolExecutor(1, "freeing")
 """Closes what is the last to hold a file's blocks: to free them takes the kernel longer than all else that is done."""
 
 
-def read_text(request: ReadFileRequest) -> FileContent:
-    """A file as text, with its line ends as they are.
+def read_text(request: ReadFileRequest, limit: int) -> FileContent:
+    """A file of at most `limit` bytes as text, with its line ends as they are.
 
     Raises FileNotFound, FileAccess, TooLarge, InvalidRequest (encoding).
     """
     _check_encoding(request.encoding)
-    with _explained(request.path), open_regular(request.path) as file:
+    with explained(request.path), open_regular(request.path) as file:
         # As much as it has, for so much memory is taken, and what was written meanwhile.
-        data = file.read(min(os.fstat(file.fileno()).st_size, _READ_LIMIT))
-        while len(data) <= _READ_LIMIT and (more := file.read(_CHUNK)):
+        data = file.read(min(os.fstat(file.fileno()).st_size, limit))
+        while len(data) <= limit and (more := file.read(_CHUNK)):
             data += more
-    if len(data) > _READ_LIMIT:
-        message = f"{request.path} is larger than {_READ_LIMIT} bytes; download it"
-        raise TooLarge(message, details={"limit": _READ_LIMIT})
+    if len(data) > limit:
+        message = f"{request.path} is larger than {limit} bytes; download it, or raise ROCKLET_READ_BYTES"
+        raise TooLarge(message, details={"limit": limit})
     try:
         return FileContent(content=data.decode(request.encoding, request.errors), size=len(data))
     except UnicodeError as error:
@@ -103,7 +103,7 @@ class Replacement:
         self._is_committed = False
         self._present, self._fd = -1, -1
         try:
-            with _explained(path):
+            with explained(path):
                 self._open(mode)
         except BaseException:
             self.close()
@@ -133,7 +133,7 @@ class Replacement:
         self._digest.update(data)
         self._size += len(data)
         view = memoryview(data)
-        with _explained(self._path):
+        with explained(self._path):
             while view:
                 view = view[os.write(self._fd, view) :]
 
@@ -145,7 +145,7 @@ class Replacement:
                 f"the body's SHA-256 is {digest}, not {sha256}; nothing was replaced; send it again",
                 details={"field": "sha256", "value": sha256, "expected": digest},
             )
-        with _explained(self._path):
+        with explained(self._path):
             if self._owner is not None:
                 with contextlib.suppress(PermissionError):  # who is not root cannot give files away
                     os.fchown(self._fd, *self._owner)
@@ -163,7 +163,8 @@ class Replacement:
                 with contextlib.suppress(OSError):
                     os.unlink(self._temporary)
         if self._present >= 0:
-            _freeing.submit(os.close, self._present)
+            with contextlib.suppress(RuntimeError):  # no process can be started: it is closed with the next one
+                _freeing.submit(os.close, self._present)
             self._present = -1
 
 
@@ -238,7 +239,7 @@ class Packing:
         self._path = path
         self._pieces = pack(path)
         self.is_cut = False
-        with _explained(path):
+        with explained(path):
             try:
                 self._first = next(self._pieces)
             except ValueError as error:
@@ -271,7 +272,7 @@ async def unpack_into(request: UnpackRequest, chunks: AsyncIterator[bytes]) -> U
     Raises FileAccess; InvalidRequest: it is none.
     """
     try:
-        with _explained(request.path):
+        with explained(request.path):
             return Unpacked(path=await unpack(chunks, request.path, request.name))
     except tarfile.TarError as error:
         raise InvalidRequest(
@@ -288,7 +289,7 @@ def open_download(request: DownloadRequest) -> Download:
 
     Raises FileNotFound, FileAccess, InvalidRequest (relative path).
     """
-    with _explained(request.path):
+    with explained(request.path):
         file = open_regular(request.path)
         try:
             size = os.fstat(file.fileno()).st_size
@@ -316,7 +317,7 @@ def open_regular(path: str) -> BinaryIO:
 
     Raises FileNotFound, FileAccess.
     """
-    with _explained(path):
+    with explained(path):
         # O_NONBLOCK: a FIFO without a writer would hold the thread for ever.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
@@ -376,7 +377,7 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     """Turn what the kernel says into errors of the wire."""
     try:
         yield

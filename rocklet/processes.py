@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rock.wire.errors import CommandFailed
+from rock.wire.errors import CommandFailed, LimitReached
 from rocklet.background import Background
+from rocklet.cgroups import Cgroup
 from rocklet.memory import OomCounter
 from rocklet.surroundings import Surroundings
 
@@ -95,7 +96,7 @@ class Children:
     ) -> Child:
         """Start a program in a session of its own.  `streams` are its stdin, stdout, stderr, as subprocess takes them.
 
-        Raises CommandFailed: no such program, no such directory, or the machine refuses.
+        Raises CommandFailed: no such program, no such directory; LimitReached: the sandbox has no room for a process.
         """
         account = surroundings.account
         groups = None if account is None else os.getgrouplist(account.name, account.gid)
@@ -219,10 +220,22 @@ def _become_subreaper() -> None:
         log.warning("this kernel has no child subreapers: daemons of commands may outlive the rocklet")
 
 
-def _explain(error: OSError | ValueError, program: str, cwd: str) -> CommandFailed:
+def _explain(error: OSError | ValueError, program: str, cwd: str) -> CommandFailed | LimitReached:
     said = error.strerror if isinstance(error, OSError) else str(error)
     if not os.path.isdir(cwd):
         return CommandFailed(f"the directory {cwd!r} does not exist; create it, or give another cwd")
+    if isinstance(error, BlockingIOError):
+        return _no_room()
     if isinstance(error, FileNotFoundError):
         return CommandFailed(f"there is no program {program!r}; check its name and PATH, or install it")
     return CommandFailed(f"{program!r} could not be started: {said}")
+
+
+def _no_room() -> LimitReached:
+    """The kernel refuses one more process: the container's limit, or the account's."""
+    limit = (Cgroup().read("pids", v1="pids.max", v2="pids.max") or "").strip()
+    return LimitReached(
+        f"the sandbox has as many processes as it may ({limit or 'the limit is not known'}); end some, close the "
+        "session that started them, or raise pids_limit in the cluster's container settings",
+        details={"limit": "pids", "value": int(limit) if limit.isdigit() else None},
+    )

@@ -57,8 +57,8 @@ async def listen(
     port: int = listener.getsockname()[1]
     async with open_session() as session, asyncio.TaskGroup() as tasks:
         engine = Engine(msgspec.structs.replace(settings, port=port), tasks, adopt_orphans=adopt_orphans)
-        native = NativeDialect(engine, Tunnels(engine, Forwarding(session)), settings.token_sha256)
-        swerex = SwerexDialect(engine, settings.token_sha256)
+        native = NativeDialect(engine, Tunnels(engine, Forwarding(session)), settings)
+        swerex = SwerexDialect(engine, settings)
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             is_swerex = settings.dialect == "swerex" or request.path.startswith(f"{PREFIX}/")

@@ -11,26 +11,25 @@ from rock.wire.errors import InvalidRequest, TooLarge
 
 __all__ = ["invalid_header", "read_chunks", "read_json_body"]
 
-_BODY_LIMIT = 96 * 2**20  # bytes of a JSON body: 64 MiB of text, and what JSON adds to it
 _JSON = "application/json"
 
 
-async def read_json_body(request: web.BaseRequest) -> bytes:
-    """The body of a JSON request.
+async def read_json_body(request: web.BaseRequest, limit: int) -> bytes:
+    """The body of a JSON request, of at most `limit` bytes.
 
     A body needs the JSON content type: a web page of a stranger cannot send that without being asked first.
     """
     if request.can_read_body and request.content_type != _JSON:
         raise invalid_header("Content-Type", request.headers.get("Content-Type", ""), _JSON)
-    if (request.content_length or 0) > _BODY_LIMIT:
-        raise _too_large()
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
     if request.content.is_eof():  # it came with its headers, as most do
         return request.content.read_nowait()
     chunks, size = [], 0
     async for chunk in read_chunks(request):
         size += len(chunk)
-        if size > _BODY_LIMIT:
-            raise _too_large()
+        if size > limit:
+            raise _too_large(limit)
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -52,8 +51,9 @@ async def read_chunks(request: web.BaseRequest) -> AsyncIterator[bytes]:
         ) from error
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"the body is larger than {_BODY_LIMIT} bytes; upload large files", details={"limit": _BODY_LIMIT})
+def _too_large(limit: int) -> TooLarge:
+    message = f"the body is larger than {limit} bytes; upload large files, or raise ROCKLET_BODY_BYTES"
+    return TooLarge(message, details={"limit": limit})
 
 
 def invalid_header(name: str, value: str, expected: str) -> InvalidRequest:

@@ -18,6 +18,7 @@ from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, SHA256_HEADER, O
 from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rocklet.actions import Call, Reply
 from rocklet.auth import check_token
+from rocklet.config import Settings
 from rocklet.dialects.body import invalid_header, read_chunks, read_json_body
 from rocklet.engine import Engine
 from rocklet.files import Stream
@@ -38,10 +39,10 @@ _METHODS = {path: sorted(method for method, each in _ROUTES if each == path) for
 class NativeDialect:
     """Requests in, engine calls, replies out."""
 
-    def __init__(self, engine: Engine, tunnels: Tunnels, token_sha256: str) -> None:
+    def __init__(self, engine: Engine, tunnels: Tunnels, settings: Settings) -> None:
         self._engine = engine
         self._tunnels = tunnels
-        self._token_sha256 = token_sha256
+        self._settings = settings
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; whatever goes wrong is a typed error."""
@@ -75,7 +76,7 @@ class NativeDialect:
         """The operation that is asked for, by somebody who may; None: a tunnel."""
         operation = _ROUTES.get((request.method, request.path))
         if operation is None or not operation.is_open:
-            check_token(request.headers, self._token_sha256)
+            check_token(request.headers, self._settings.token_sha256)
         if operation is not None:
             return operation
         if find_tunnel(request) is not None:
@@ -90,7 +91,7 @@ class NativeDialect:
         self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str, *, is_named: bool
     ) -> Reply:
         """Serve an operation whose request and result are messages."""
-        body = b"" if operation.carries == "query" else await read_json_body(request)
+        body = b"" if operation.carries == "query" else await read_json_body(request, self._settings.body_bytes)
         if operation.carries == "query":
             message = codec.decode_query(operation.request, request.query.items())
         else:

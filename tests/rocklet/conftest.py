@@ -24,8 +24,8 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[int]]
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """What the rocklet is told."""
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """What the rocklet is told; a test may parametrize it with what else that is."""
     home = tmp_path / "home"
     home.mkdir()
     return Settings(
@@ -34,6 +34,7 @@ def settings(tmp_path: Path) -> Settings:
         host="127.0.0.1",
         home=str(home),
         env={"GREETING": "hello"},
+        **getattr(request, "param", {}),
     )
 
 

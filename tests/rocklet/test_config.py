@@ -23,6 +23,14 @@ def test_all_that_a_job_can_say_is_read(tmp_path: Path) -> None:
     assert settings.gem_python == "/gem/python"
 
 
+def test_each_limit_can_be_set() -> None:
+    limits = {"session_limit": 1, "read_bytes": 2, "body_bytes": 3, "archive_files": 4, "archive_bytes": 5}
+    settings = read_settings([], rocklet_environment(**limits))
+    assert {name: getattr(settings, name) for name in limits} == limits
+    with pytest.raises(BadSetting, match="ROCKLET_BODY_BYTES is 'many'; it must be bytes"):
+        read_settings([], rocklet_environment(body_bytes="many"))
+
+
 def test_the_limits_of_commands_can_be_set() -> None:
     settings = read_settings([], rocklet_environment(command_limit=3, command_log_bytes=4096))
     assert (settings.command_limit, settings.command_log_bytes) == (3, 4096)

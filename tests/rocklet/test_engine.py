@@ -9,7 +9,6 @@ import pytest
 from rock.wire.errors import InvalidRequest, LimitReached
 from rock.wire.messages import CreateSessionRequest, Empty, RenewLeaseRequest, RockletExit, SessionRequest
 from rock.wire.operations import GET_CLOCKS, LIST_SESSIONS, RENEW_LEASE
-from rocklet import engine as engine_module
 from rocklet.actions import Call
 from rocklet.engine import Engine
 from tests.rocklet.callers import Caller
@@ -57,8 +56,8 @@ async def test_the_first_reason_to_end_stands(caller: Caller) -> None:
     assert await caller.engine.ended is RockletExit.CLOSED
 
 
-async def test_there_are_only_so_many_sessions(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "SESSION_LIMIT", 1)
+@pytest.mark.parametrize("settings", [{"session_limit": 1}], indirect=True)
+async def test_there_are_only_so_many_sessions(caller: Caller) -> None:
     engine: Engine = caller.engine
     await engine.create_session(CreateSessionRequest(session="one"), Call("1"))
     with pytest.raises(LimitReached, match="close some"):

@@ -27,14 +27,14 @@ def write(path: Path, content: str, **options: object) -> None:
 def test_a_text_comes_back_as_it_was_written(tmp_path: Path, content: str, encoding: str) -> None:
     path = tmp_path / "f"
     write(path, content, encoding=encoding)
-    found = read_text(ReadFileRequest(path=str(path), encoding=encoding))
+    found = read_text(ReadFileRequest(path=str(path), encoding=encoding), 2**20)
     assert (found.content, found.size) == (content, path.stat().st_size)
 
 
 def test_line_ends_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path / "f", "a\r\nb\rc\n")
     assert (tmp_path / "f").read_bytes() == b"a\r\nb\rc\n"
-    assert read_text(ReadFileRequest(path=str(tmp_path / "f"))).content == "a\r\nb\rc\n"
+    assert read_text(ReadFileRequest(path=str(tmp_path / "f")), 2**20).content == "a\r\nb\rc\n"
 
 
 def test_what_a_write_did_is_told(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, path: str, error: type[Roc
     (tmp_path / "file").write_text("")
     located = path.format(tmp=tmp_path)
     with pytest.raises(error):
-        read_text(ReadFileRequest(path=located))
+        read_text(ReadFileRequest(path=located), 2**20)
     with pytest.raises(error):
         open_download(DownloadRequest(path=located))
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(small_disk: Path) -> Non
 def test_an_unknown_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "f").write_text("x")
     with pytest.raises(InvalidRequest, match="encoding"):
-        read_text(ReadFileRequest(path=str(tmp_path / "f"), encoding=encoding))
+        read_text(ReadFileRequest(path=str(tmp_path / "f"), encoding=encoding), 2**20)
     with pytest.raises(InvalidRequest, match="encoding"):
         write(tmp_path / "f", "x", encoding=encoding)
 
@@ -139,8 +139,8 @@ def test_an_unknown_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
 def test_bytes_that_are_no_text_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"\xff")
     with pytest.raises(FileAccess, match="download it"):
-        read_text(ReadFileRequest(path=str(tmp_path / "f")))
-    assert read_text(ReadFileRequest(path=str(tmp_path / "f"), errors="replace")).content == "\ufffd"
+        read_text(ReadFileRequest(path=str(tmp_path / "f")), 2**20)
+    assert read_text(ReadFileRequest(path=str(tmp_path / "f"), errors="replace"), 2**20).content == "\ufffd"
 
 
 def test_a_file_that_shrinks_under_a_download_is_noticed(tmp_path: Path) -> None:

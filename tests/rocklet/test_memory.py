@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import aiohttp
 import pytest
 
 from rocklet.memory import OomCounter
+from tests.cgroups import limited_cgroup
 from tests.rocklets import start_rocklet
 
 
@@ -24,25 +24,17 @@ def test_the_count_is_a_number_that_never_falls() -> None:
 
 
 @pytest.fixture
-def cgroup() -> Iterator[Path]:
-    """A memory cgroup of 150 MB, by whichever of the two hierarchies there is."""
-    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-        group = Path(root) / f"rocklet-test-{os.getpid()}"
-        try:
-            group.mkdir()
-            (group / limit).write_text(str(150 * 2**20))
-        except OSError:
-            continue
-        yield group
-        group.rmdir()
-        return
-    pytest.skip("no memory cgroup can be made here")
+def wrapper() -> Iterator[tuple[str, ...]]:
+    """What starts a rocklet in a memory cgroup of 150 MB."""
+    with limited_cgroup("memory", 150 * 2**20, v1="memory.limit_in_bytes", v2="memory.max") as wrapper:
+        yield wrapper
 
 
 @pytest.mark.slow
-async def test_a_command_that_the_kernel_takes_for_want_of_memory_says_so_and_the_rocklet_lives(cgroup: Path) -> None:
+async def test_a_command_that_the_kernel_takes_for_want_of_memory_says_so_and_the_rocklet_lives(
+    wrapper: tuple[str, ...],
+) -> None:
     hog = "x=$(head -c 400000000 /dev/zero | tr '\\0' x); echo survived"
-    wrapper = ("sh", "-c", 'echo $$ >"$0"; exec "$@"', str(cgroup / "cgroup.procs"))
     async with start_rocklet(*wrapper) as (url, token, process), aiohttp.ClientSession() as http, asyncio.timeout(60):
         http.headers["Authorization"] = f"Bearer {token}"
 
@@ -64,13 +56,14 @@ async def test_a_command_that_the_kernel_takes_for_want_of_memory_says_so_and_th
 
 
 @pytest.mark.slow
-async def test_environments_whose_host_the_kernel_takes_are_lost_and_say_so(cgroup: Path, tmp_path: Path) -> None:
+async def test_environments_whose_host_the_kernel_takes_are_lost_and_say_so(
+    wrapper: tuple[str, ...], tmp_path: Path
+) -> None:
     hog = tmp_path / "python-of-tests"
     hog.write_text("#!/bin/sh\nread question\nx=$(head -c 400000000 /dev/zero | tr '\\0' x); echo survived\n")
     hog.chmod(0o755)
-    script = f'echo $$ >"$0"; export ROCKLET_GEM_PYTHON={hog}; exec "$@"'
-    wrapper = ("sh", "-c", script, str(cgroup / "cgroup.procs"))
-    async with start_rocklet(*wrapper) as (url, token, process), aiohttp.ClientSession() as http, asyncio.timeout(60):
+    rocklet = start_rocklet(*wrapper, gem_python=hog)
+    async with rocklet as (url, token, process), aiohttp.ClientSession() as http, asyncio.timeout(60):
         headers = {"Authorization": f"Bearer {token}"}
         async with http.post(f"{url}/v1/envs", json={"env_id": "any"}, headers=headers) as reply:
             lost = await reply.json()

@@ -20,11 +20,13 @@ from rock.wire.errors import InternalError, InvalidRequest, RockException
 from rock.wire.messages import UploadRequest
 from rocklet.actions import Call, Reply
 from rocklet.auth import is_token
+from rocklet.config import Settings
 from rocklet.dialects.body import invalid_header, read_json_body
 from rocklet.dialects.swerex import messages as swerex
 from rocklet.dialects.swerex.calls import CALLS, Perform
 from rocklet.dialects.swerex.faults import SwerexFault, transfer
 from rocklet.engine import Engine
+from rocklet.files import explained
 
 __all__ = ["PREFIX", "SwerexDialect"]
 
@@ -40,15 +42,16 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _GREETINGS: Mapping[str, msgspec.Struct] = {"": swerex.Greeting(), "is_alive": swerex.IsAlive()}
 _SLASHES = re.compile("/+")
 _CHUNK = 2**18  # bytes
+_FIELDS = frozenset({"target_path", "unzip"})
 _FIELD_LIMIT = 4096  # bytes of a form's field that is no file
 
 
 class SwerexDialect:
     """Requests in, engine calls, replies out."""
 
-    def __init__(self, engine: Engine, token_sha256: str) -> None:
+    def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
-        self._token_sha256 = token_sha256
+        self._settings = settings
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -70,7 +73,7 @@ class SwerexDialect:
         """Before any route is looked for.  Without a key it is 403, as SWE-ReX's own tests demand."""
         if key is None:
             raise web.HTTPForbidden(text="Not authenticated")
-        if not is_token(key, self._token_sha256):
+        if not is_token(key, self._settings.token_sha256):
             raise web.HTTPUnauthorized(text="Invalid API Key")
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -90,7 +93,7 @@ class SwerexDialect:
     async def _call(self, name: str, request: web.BaseRequest) -> Reply:
         """Serve a call once, however often it is sent with the same request id, and by however many clients."""
         kind, perform = CALLS[name]
-        body = await read_json_body(request)
+        body = await read_json_body(request, self._settings.body_bytes)
         message = codec.decode(kind, body)
         given = request.headers.get(_REQUEST_ID_HEADER, "")
         is_named = _REQUEST_ID.fullmatch(given) is not None
@@ -117,13 +120,13 @@ class SwerexDialect:
     async def _upload(self, request: web.BaseRequest) -> Reply:
         """A form, the file first as its client writes it: kept on disk until the target is known."""
         fields: dict[str, str] = {}
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile(buffering=0) as file:
             async for part in _parts(request):
                 if part.name == "file":
                     while chunk := await part.read_chunk(_CHUNK):
-                        await asyncio.to_thread(file.write, chunk)
-                else:
-                    fields[str(part.name)] = await _read_field(part)
+                        await asyncio.to_thread(_spool, chunk, file)
+                elif part.name in _FIELDS:
+                    fields[part.name] = await _read_field(part)
             file.seek(0)
             await self._place(file, fields)
         return Reply(status=200, body=b"{}")
@@ -135,7 +138,8 @@ class SwerexDialect:
         if fields.get("unzip") == "true":
             from rocklet.zips import ZipLimits, unzip  # zipfile takes some milliseconds that no other call needs
 
-            await asyncio.to_thread(unzip, file, target, ZipLimits())
+            limits = ZipLimits(files=self._settings.archive_files, unpacked_bytes=self._settings.archive_bytes)
+            await asyncio.to_thread(unzip, file, target, limits)
         else:
             await self._engine.upload(codec.convert(UploadRequest, {"path": target}), Call(""), _chunks(file))
 
@@ -160,6 +164,14 @@ async def _read_field(part: BodyPartReader) -> str:
         if len(data) > _FIELD_LIMIT:
             raise _bad_form(f"its field {part.name!r} has more than {_FIELD_LIMIT} bytes")
     return data.decode("utf-8", "surrogateescape")
+
+
+def _spool(data: bytes, file: BinaryIO) -> None:
+    """Keep a part of a body until its target is known.  Raises FileAccess."""
+    view = memoryview(data)
+    with explained(tempfile.gettempdir()):
+        while view:
+            view = view[file.write(view) :]
 
 
 async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
