@@ -55,7 +55,7 @@ def _print_containers(medians: dict[str, tuple[float, float]]) -> None:
 
 
 def _print(report: Report) -> None:
-    console = Console(width=170)
+    console = Console(width=185)
     for name, value in report.machine.items():
         console.print(f"{name}: {value}", highlight=False)
     if report.results:

@@ -128,10 +128,12 @@ async def test_cpu_that_nobody_can_tell_is_not_a_number() -> None:
     assert math.isnan(found.rounds[0].server_cpu)
 
 
-@pytest.mark.parametrize(("count", "p50", "p99"), [(1, 0, 0), (2, 0.5, 1), (100, 49.5, 99), (1001, 500, 990)])
-def test_percentiles_of_a_round(count: int, p50: float, p99: float) -> None:
+@pytest.mark.parametrize(
+    ("count", "p10", "p50", "p99"), [(1, 0, 0, 0), (2, 0, 0.5, 1), (100, 10, 49.5, 99), (1001, 100, 500, 990)]
+)
+def test_percentiles_of_a_round(count: int, p10: float, p50: float, p99: float) -> None:
     played = Round(times=[float(number) for number in range(count)], rate=1.0, client_cpu=0.0, server_cpu=0.0)
-    assert (played.p50, played.p99) == (p50, p99)
+    assert (played.p10, played.p50, played.p99) == (p10, p50, p99)
 
 
 def test_rounds_are_summed_up() -> None:
