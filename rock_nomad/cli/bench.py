@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any
@@ -14,9 +14,11 @@ import msgspec
 import typer
 from rich.table import Table
 
+from rock._gateway import Gateway
 from rock.sdk.sandbox.client import Sandbox
 from rock.wire import messages as m
 from rock.wire import operations as op
+from rock.wire.errors import GatewayUnreachable
 from rock.wire.operations import Operation
 from rock_nomad.bench.calls import Server
 from rock_nomad.bench.load import ROUNDS, Measured, Subject, measure
@@ -66,30 +68,37 @@ async def bench(
     It uses sessions of its own, and up to a CPU of the sandbox, for half a minute.
     """
     gateway = connect()
-    endpoint = await gateway.call(op.RESOLVE_ROCKLET, m.Empty(), sandbox_id=sandbox)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        address = gateway.address
-        ways = {"gateway": Server(http=http, url=address.url, token=address.api_key or "", sandbox_id=sandbox)}
-        direct = Server(http=http, url=endpoint.url, token=endpoint.token)
-        if await _answers(direct):
-            ways = {"direct": direct, **ways}
-        else:
-            say(f"note: its rocklet cannot be reached from here at {endpoint.url}; the client goes through the gateway")
-        client = Sandbox()
-        await client.attach(sandbox)
-        rows: list[_Row] = []
-        async with _sessions(ways["gateway"]):
-            with Progress() as progress:
-                for case in _cases(ways, client):
-                    progress.show(f"measuring: {case.title}")
-                    rows += [_row(case, each) for each in await _measure(case, rounds)]
+    client = Sandbox()
+    await client.attach(sandbox)
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            ways = await _find_ways(gateway, sandbox, http)
+            async with _sessions(ways["gateway"]):
+                rows = [row async for row in _measure(_cases(ways, client), rounds)]
+    except aiohttp.ClientError as error:
+        raise GatewayUnreachable(f"the connection was lost while it was measured: {error}; try again") from error
     _print(rows, output)
 
 
-async def _measure(case: _Case, rounds: int) -> list[Measured]:
-    return await measure(
-        case.subjects, calls=_CALLS, sessions=case.sessions, rounds=rounds, round_seconds=_ROUND_SECONDS
-    )
+async def _find_ways(gateway: Gateway, sandbox: str, http: aiohttp.ClientSession) -> dict[str, Server]:
+    endpoint = await gateway.call(op.RESOLVE_ROCKLET, m.Empty(), sandbox_id=sandbox)
+    direct = Server(http=http, url=endpoint.url, token=endpoint.token)
+    address = gateway.address
+    through = Server(http=http, url=address.url, token=address.api_key or "", sandbox_id=sandbox)
+    if await _answers(direct):
+        return {"direct": direct, "gateway": through}
+    say(f"note: its rocklet cannot be reached from here at {endpoint.url}; the client goes through the gateway")
+    return {"gateway": through}
+
+
+async def _measure(cases: Iterable[_Case], rounds: int) -> AsyncIterator[_Row]:
+    with Progress() as progress:
+        for case in cases:
+            progress.show(f"measuring: {case.title}")
+            for measured in await measure(
+                case.subjects, calls=_CALLS, sessions=case.sessions, rounds=rounds, round_seconds=_ROUND_SECONDS
+            ):
+                yield _row(case, measured)
 
 
 async def _answers(server: Server) -> bool:

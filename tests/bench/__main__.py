@@ -3,6 +3,9 @@
 Prints what each costs and whether its target is met, and writes the same as JSON and a plot.  `--peers` measures
 SWE-ReX's and ROCK's own servers along.
 
+On a machine that others use, `chrt -r 1 python -m tests.bench CASE...` puts all of it, floors too, ahead of them.  Only
+the case under CPU load then measures nothing, for its load is ahead as well.
+
 `wakeups` is one more: how soon after its end a background command's caller goes on.  `memory`, alone, is another: what
 a gateway holds, idle and with 200 sandboxes; it takes minutes.  So is `containers`: how soon a sandbox in a container
 answers, on each kind of cluster, against `docker run`.

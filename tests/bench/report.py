@@ -96,6 +96,7 @@ def describe_machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
+        "scheduling": "normal" if os.sched_getscheduler(0) == os.SCHED_OTHER else "ahead of the rest of the machine",
         "loop": "uvloop: floors, ours, and the load generator; asyncio's own: peers, which ship without uvloop",
         "cluster": "embedded",
         "command": sys.argv[1:],
@@ -163,7 +164,11 @@ def _verdict(comparison: Comparison) -> tuple[str, str, str, str]:
     low, high = min(comparison.ratios), max(comparison.ratios)
     sign = ">=" if comparison.is_least else "<="
     target = "" if comparison.target is None else f"{sign} {comparison.target:g}"
-    return f"{comparison.ratio:.2f}", f"{low:.2f}-{high:.2f}", target, comparison.verdict
+    return _short(comparison.ratio), f"{_short(low)}-{_short(high)}", target, comparison.verdict
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
 
 
 def _mib(memory: Memory) -> tuple[str, str]:

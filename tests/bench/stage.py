@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from rock.actions import CreateBashSessionRequest
 from rock.sdk.sandbox.client import Sandbox
 from rock.sdk.sandbox.config import SandboxConfig
 from rock.wire import messages as m
@@ -21,7 +20,7 @@ from tests.bench.peers import Peer, peer_programs
 from tests.bench.programs import Program, Running
 from tests.bundles import find_bundle
 from tests.cluster import run_cluster
-from tests.gateways import start_gateway_process
+from tests.gateways import Gateway, start_gateway_process
 from tests.rocklets import TOKEN, rocklet_environment
 
 __all__ = ["Stage", "open_stage", "session_name"]
@@ -63,44 +62,53 @@ async def open_stage(*, sessions: int = _SESSIONS, with_peers: bool = False) -> 
         bare_program = _bare_program(http)
         bare = await stack.enter_async_context(bare_program.start())
         proxy = await stack.enter_async_context(_bare_program(http, bare.url).start())
-        cluster = stack.enter_context(run_cluster("embedded"))
-        served = await stack.enter_async_context(start_gateway_process(cluster))
-        url = served.url.replace("://", f"://x:{served.key}@")
-        config = SandboxConfig(base_url=url, cpus=0.5, memory="512m", disk="256m")
-        sandbox = await stack.enter_async_context(Sandbox(config))
-        sandbox_id = str(sandbox.sandbox_id)
-        endpoint = await served.call(op.RESOLVE_ROCKLET, sandbox_id=sandbox_id)
-        rocklet = Server(http=http, url=endpoint.url, token=endpoint.token)
-        pid = int((await rocklet.ask(op.EXECUTE, m.ExecuteRequest(command="echo $PPID"))).stdout)
-        assert served.process is not None
-        pids = {"bare": (bare.pid,), "proxy": (proxy.pid, bare.pid), "direct": (pid,), "SDK": (pid,)}
-        pids["gateway"] = (served.process.pid, pid)
-        programs = [bare_program, *_rocklet_programs(http)]
-        peers: dict[str, Peer] = {}
-        for program in peer_programs(http) if with_peers else []:
-            running = await stack.enter_async_context(program.start())
-            programs.append(program)
-            peers[program.name] = Peer(http, running.url)
-            pids[program.name] = (running.pid,)
-        for number in range(sessions):
-            await sandbox.create_session(CreateBashSessionRequest(session=session_name(number)))
-            for peer in peers.values():
-                await peer.create(session_name(number))
-        pty = BarePty()
-        stack.callback(pty.close)
-        yield Stage(
+        gateway = await stack.enter_async_context(start_gateway_process(stack.enter_context(run_cluster("embedded"))))
+        sandbox = await stack.enter_async_context(Sandbox(_config(gateway)))
+        rocklet, pid = await _find_rocklet(http, gateway, str(sandbox.sandbox_id))
+        peers = peer_programs(http) if with_peers else []
+        running = {peer.name: await stack.enter_async_context(peer.start()) for peer in peers}
+        assert gateway.process is not None
+        stage = Stage(
             http=http,
-            pty=pty,
+            pty=stack.enter_context(contextlib.closing(BarePty())),
             bare=bare,
             proxy=proxy,
             rocklet=rocklet,
-            gateway=Server(http=http, url=served.url, token=served.key, sandbox_id=sandbox_id),
+            gateway=Server(http=http, url=gateway.url, token=gateway.key, sandbox_id=sandbox.sandbox_id),
             sandbox=sandbox,
-            peers=peers,
-            programs=programs,
+            peers={name: Peer(http, peer.url) for name, peer in running.items()},
+            programs=[bare_program, *_rocklet_programs(http), *peers],
             sessions=sessions,
-            pids=pids,
+            pids={
+                "bare": (bare.pid,),
+                "proxy": (proxy.pid, bare.pid),
+                "direct": (pid,),
+                "SDK": (pid,),
+                "gateway": (gateway.process.pid, pid),
+                **{name: (peer.pid,) for name, peer in running.items()},
+            },
         )
+        await _create_sessions(stage)
+        yield stage
+
+
+def _config(gateway: Gateway) -> SandboxConfig:
+    url = gateway.url.replace("://", f"://x:{gateway.key}@")
+    return SandboxConfig(base_url=url, cpus=0.5, memory="512m", disk="256m")
+
+
+async def _find_rocklet(http: aiohttp.ClientSession, gateway: Gateway, sandbox_id: str) -> tuple[Server, int]:
+    """The rocklet of a sandbox, and its process."""
+    endpoint = await gateway.call(op.RESOLVE_ROCKLET, sandbox_id=sandbox_id)
+    rocklet = Server(http=http, url=endpoint.url, token=endpoint.token)
+    return rocklet, int((await rocklet.ask(op.EXECUTE, m.ExecuteRequest(command="echo $PPID"))).stdout)
+
+
+async def _create_sessions(stage: Stage) -> None:
+    for number in range(stage.sessions):
+        await stage.rocklet.ask(op.CREATE_SESSION, m.CreateSessionRequest(session=session_name(number)))
+        for peer in stage.peers.values():
+            await peer.create(session_name(number))
 
 
 def _bare_program(http: aiohttp.ClientSession, *backend: str) -> Program:
