@@ -1,9 +1,12 @@
 """What SWE-agent does with a deployment, by swe-rex's own classes."""
 
 import asyncio
+import contextlib
+import re
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from swerex.exceptions import (
     BashIncorrectSyntaxError,
@@ -16,11 +19,13 @@ from swerex.runtime.abstract import (
     BashInterruptAction,
     CloseSessionRequest,
     Command,
+    CommandResponse,
     CreateBashSessionRequest,
     ReadFileRequest,
     UploadRequest,
     WriteFileRequest,
 )
+from swerex.runtime.remote import RemoteRuntime
 
 from rock.sdk.sandbox.config import SandboxConfig
 from rock.swerex import RockDeployment
@@ -96,6 +101,48 @@ async def files(runtime, folder):
     assert type(error) is FileNotFoundError, error
 
 
+@contextlib.asynccontextmanager
+async def lossy_line(url):
+    """An address that leads to another, and loses the first reply to each request; and the ids of those that it lost."""
+    lost = set()
+
+    async def carry(reader, writer):
+        request = await reader.readuntil(b"\r\n\r\n")
+        request += await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", request)[1]))
+        there, back = await asyncio.open_connection(url.hostname, url.port)
+        back.write(request)
+        reply = await there.read()  # to its end, for each request has a connection of its own
+        back.close()
+        request_id = re.search(rb"X-Request-ID: (\S+)", request)[1]
+        if request_id in lost:
+            writer.write(reply)
+        lost.add(request_id)
+        writer.close()
+
+    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{url.path}", lost
+
+
+async def retries(runtime):
+    """Two clients at once, each of whose calls is lost and sent again: each has run once."""
+    count = (await runtime.execute(Command(command="mktemp", shell=True))).stdout.strip()
+    async with lossy_line(urlsplit(runtime._api_url)) as (host, lost):
+        clients = [RemoteRuntime(host=host, auth_token=runtime._config.auth_token, timeout=20) for _ in range(2)]
+
+        async def append(client, number):
+            command = Command(command=f"echo {number} >> {count}; echo did {number}", shell=True)
+            # The public calls never try again; those who retry do it with this.
+            return (await client._request("execute", command, CommandResponse, num_retries=2)).stdout
+
+        numbers = range(10)
+        said = await asyncio.gather(*(append(clients[number % 2], number) for number in numbers))
+        assert said == [f"did {number}\n" for number in numbers], said
+        assert len(lost) == len(numbers), lost
+    ran = (await runtime.execute(Command(command=["cat", count]))).stdout.split()
+    assert sorted(map(int, ran)) == list(numbers), ran
+
+
 async def main():
     deployment = RockDeployment(SandboxConfig(image="python:3.11", memory="256m", cpus=0.2))
     await deployment.start()
@@ -105,6 +152,7 @@ async def main():
         await sessions(runtime)
         await dialogue(runtime)
         await timeouts(runtime)
+        await retries(runtime)
         with tempfile.TemporaryDirectory() as folder:
             await files(runtime, Path(folder))
         await runtime.close_session(CloseSessionRequest())
