@@ -47,7 +47,7 @@ def _version(name: str) -> str | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """End with a line that says what was real, and one of what the embedded cluster could not show."""
-    if terminalreporter.config.getoption("lf"):
+    if terminalreporter.config.getoption("lf", default=False):
         return  # a second look at some tests says nothing of the whole
     versions = {name: _version(name) for name in REAL_PARTS}
     had = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
