@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import shlex
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ from rocklet.surroundings import Surroundings
 from rocklet.waiting import wait_first
 
 __all__ = ["CommandFollowing", "Commands"]
+
+log = logging.getLogger(__name__)
 
 _SHOWN = 200  # characters of a command in its status
 
@@ -240,9 +243,10 @@ class _Command:
         try:
             end = await self.work.run(self._call)
         except RockException as error:  # its session was closed, or is busy: nobody waits to whom that could be raised
-            end = ProgramEnd(
-                exit_code=None, timed_out=False, canceled=True, failure_reason=error.message, duration=0.0
-            )
+            end = _ended_early(error.message)
+        except Exception:  # the outermost edge: it would take the rocklet along
+            log.exception("command %s failed by a fault of ours", self.command_id)
+            end = _ended_early("a fault inside the rocklet; its log has more under the command's id")
         self._stop_expecting()
         self.ended.set_result(end)
         self.log.end()
@@ -308,6 +312,10 @@ class _Command:
         if self._abandon is not None:
             self._abandon.cancel()
             self._abandon = None
+
+
+def _ended_early(why: str) -> ProgramEnd:
+    return ProgramEnd(exit_code=None, timed_out=False, canceled=True, failure_reason=why, duration=0.0)
 
 
 class CommandFollowing:
