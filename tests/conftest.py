@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,11 @@ REAL_PARTS = {
 
 _NEEDS = "needs"
 """The property of a test's report that says what of real servers it needs: reports travel from process to process."""
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as Python does; a shell that runs us in the background has us and our children ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _version(name: str) -> str | None:
