@@ -14,6 +14,8 @@ answers, on each kind of cluster, against `docker run`.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import signal
 import sys
 import time
 from pathlib import Path
@@ -45,9 +47,17 @@ def _main(arguments: argparse.Namespace) -> None:
     elif arguments.cases == [_CONTAINERS]:
         _print_containers(uvloop.run(measure_containers()))
     else:
-        report = uvloop.run(run_bench(arguments.cases, with_peers=arguments.peers, rounds=arguments.rounds))
+        report = uvloop.run(_run(arguments))
         _print(report)
         _write(report, arguments.folder)
+
+
+async def _run(arguments: argparse.Namespace) -> Report:
+    """As Ctrl-C does, a SIGTERM ends what was started: all of it would outlive this process."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run_bench(arguments.cases, with_peers=arguments.peers, rounds=arguments.rounds)
 
 
 def _print_containers(medians: dict[str, tuple[float, float]]) -> None:
@@ -93,3 +103,5 @@ if __name__ == "__main__":
         _main(_parse())
     except PeerMissing as error:
         sys.exit(str(error))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
