@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.clis import DEVS, ROOT, Dev, clean_environment, start_dev
+from tests.gems import find_gem_packages
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -84,5 +85,6 @@ def test_make_run_sets_up_runs_the_examples_and_leaves_nothing(tmp_path: Path) -
     assert ran.returncode == 0, said
     for shown in ("hello from Linux", "FAILED (failures=1)", "OK", "this sandbox holds GPU-", "4 of 4 went"):
         assert shown in said
-    assert len(re.findall(r"episode \d: return [+-]\d\.\d\d after \d+ steps", said)) == 5
+    if find_gem_packages() is not None:  # every example that needs none has run all the same
+        assert len(re.findall(r"episode \d: return [+-]\d\.\d\d after \d+ steps", said)) == 5
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rock.wire.errors import FileAccess, InvalidRequest, LimitReached
@@ -76,6 +76,7 @@ def test_what_is_no_zip_is_a_typed_error(data: bytes) -> None:
 
 
 @given(st.integers(0, 400), st.integers(0, 255))
+@example(130, 0)  # the name of an entry is empty
 def test_a_damaged_zip_is_a_typed_error_or_whole(tmp_path_factory: pytest.TempPathFactory, at: int, byte: int) -> None:
     data = bytearray(_zip({"a/b": b"some text" * 20, "c": b"more"}).getvalue())
     data[at % len(data)] = byte
