@@ -72,7 +72,7 @@ class _Unzipping:
         os.makedirs(self._folder, exist_ok=True)
         for entry in listed:
             target = self._target(entry.filename)
-            if entry.filename.endswith("/"):  # is_dir() fails for a name that is empty, as damage leaves it
+            if entry.is_dir():
                 os.makedirs(target, exist_ok=True)
             else:
                 self._write(entry, target)
