@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from rock.wire.errors import FileAccess, InvalidRequest
 from rock.wire.frames import HEADER_SIZE, FrameKind, decode_header, encode_frame
+from rocklet.faults import find_exhaustion
 
 __all__ = ["CommandLog", "LogReader"]
 
@@ -22,7 +23,7 @@ class CommandLog:
 
     Its file has no name, so that commands cannot change it, and nothing is left behind, whatever ends the rocklet.
     `take_room` takes so many bytes of the disk, if they are to be had; a negative number gives them back.
-    Raises FileAccess: no directory for temporary files can be written.
+    Raises FileAccess: no directory for temporary files can be written; LimitReached: too many files are open.
     """
 
     def __init__(self, limit: int, take_room: Callable[[int], bool]) -> None:
@@ -31,6 +32,8 @@ class CommandLog:
         try:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open as long as the log is
         except OSError as error:
+            if (exhausted := find_exhaustion(error)) is not None:
+                raise exhausted from error
             raise FileAccess(
                 f"a command's log is a temporary file, and none can be made: {error}; give the sandbox a /tmp",
                 details={"path": "/tmp"},  # noqa: S108 - where it would be, not a path that is used

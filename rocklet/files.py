@@ -26,6 +26,7 @@ from rock.wire.messages import (
     UnpackRequest,
     WriteFileRequest,
 )
+from rocklet.faults import find_exhaustion
 
 __all__ = [
     "Download",
@@ -386,5 +387,7 @@ def explained(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFound(f"there is no file {path}; check the path", details={"path": path}) from error
     except OSError as error:
+        if (exhausted := find_exhaustion(error)) is not None:
+            raise exhausted from error
         said = _REMEDIES.get(error.errno or 0, f"{error.strerror}; use another path")
         raise FileAccess(f"{path} cannot be used: {said}", details={"path": path}) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 import secrets
 from typing import Any
@@ -13,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from rock.wire import codec
-from rock.wire.errors import InternalError, RockException, RouteNotFound, to_body
+from rock.wire.errors import RockException, RouteNotFound, to_body
 from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, SHA256_HEADER, Operation
 from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rocklet.actions import Call, Reply
@@ -21,12 +20,11 @@ from rocklet.auth import check_token
 from rocklet.config import Settings
 from rocklet.dialects.body import invalid_header, read_chunks, read_json_body
 from rocklet.engine import Engine
+from rocklet.faults import explain_fault
 from rocklet.files import Stream
 from rocklet.tunnels.entrance import Tunnels, find_tunnel
 
 __all__ = ["NativeDialect"]
-
-log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -66,7 +64,7 @@ class NativeDialect:
         except ConnectionError:  # the caller is gone, and aiohttp knows
             raise
         except Exception as fault:  # noqa: BLE001 - the outermost edge: nobody else would tell the caller
-            reply = _to_reply(_explain(fault, request_id), request_id)
+            reply = _to_reply(explain_fault(fault, request_id), request_id)
         response = _to_response(reply, request_id)
         if "Upgrade" in request.headers:
             response.headers[ERROR_HEADER] = refusal_to_header(reply.body)
@@ -114,7 +112,7 @@ class NativeDialect:
         except RockException as error:
             return _to_reply(error, call.request_id)
         except Exception as fault:  # noqa: BLE001 - the outermost edge of an action's task
-            return _to_reply(_explain(fault, call.request_id), call.request_id)
+            return _to_reply(explain_fault(fault, call.request_id), call.request_id)
 
     async def _upload(
         self, operation: Operation[Any, Any], request: web.BaseRequest, request_id: str
@@ -147,11 +145,6 @@ class NativeDialect:
                 return response
             finally:
                 download.close()
-
-
-def _explain(fault: Exception, request_id: str) -> InternalError:
-    log.error("request %s failed by a fault of ours", request_id, exc_info=fault)
-    return InternalError(f"a fault inside the rocklet; its log has more under request id {request_id}")
 
 
 def _to_reply(error: RockException, request_id: str) -> Reply:

@@ -295,3 +295,19 @@ async def test_of_many_sessions_asked_for_as_many_are_made_as_there_may_be() -> 
         assert sum(await asyncio.gather(*map(ask, range(SESSIONS)))) == 8
         assert len((await caller.call(LIST_SESSIONS)).sessions) == 8
         assert peak_bytes(process) < before + _GROWTH
+
+
+async def test_a_rocklet_that_may_open_no_more_files_says_so() -> None:
+    async with rocklet("/bin/sh", "-c", 'ulimit -Sn 200; exec "$@"', "sh") as (caller, _):
+        names = [str(number) for number in range(60)]
+        for name in names:
+            try:
+                await caller.call(CREATE_SESSION, CreateSessionRequest(session=name, startup_timeout=_HANG))
+            except LimitReached as refused:
+                assert (refused.details["limit"], refused.details["value"]) == ("nofile", 200)
+                assert "close sessions or commands" in refused.message
+                break
+        else:
+            pytest.fail("60 sessions took fewer than 200 descriptors")
+        await caller.call(CLOSE_SESSION, SessionRequest(session=names[0]))
+        await caller.call(CREATE_SESSION, CreateSessionRequest(session="again", startup_timeout=_HANG))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 import re
 import secrets
@@ -16,7 +15,7 @@ import msgspec
 from aiohttp import BodyPartReader, web
 
 from rock.wire import codec
-from rock.wire.errors import InternalError, InvalidRequest, RockException
+from rock.wire.errors import InvalidRequest, RockException
 from rock.wire.messages import UploadRequest
 from rocklet.actions import Call, Reply
 from rocklet.auth import is_token
@@ -26,11 +25,10 @@ from rocklet.dialects.swerex import messages as swerex
 from rocklet.dialects.swerex.calls import CALLS, Perform
 from rocklet.dialects.swerex.faults import SwerexFault, transfer
 from rocklet.engine import Engine
+from rocklet.faults import explain_fault
 from rocklet.files import explained
 
 __all__ = ["PREFIX", "SwerexDialect"]
-
-log = logging.getLogger(__name__)
 
 PREFIX = "/swerex"
 """Below it the dialect is always served; `--dialect swerex` puts it at the root."""
@@ -67,7 +65,8 @@ class SwerexDialect:
         except (SwerexFault, RockException) as error:
             return _to_response(_failure(error))
         except Exception as fault:  # noqa: BLE001 - the outermost edge: nobody else would tell the caller
-            return _to_response(_failure(_explain(fault)))
+            request_id = request.headers.get(_REQUEST_ID_HEADER, "(none)")
+            return _to_response(_failure(explain_fault(fault, request_id)))
 
     def _check_key(self, key: str | None) -> None:
         """Before any route is looked for.  Without a key it is 403, as SWE-ReX's own tests demand."""
@@ -115,7 +114,7 @@ class SwerexDialect:
         except (SwerexFault, RockException) as error:
             return _failure(error)
         except Exception as fault:  # noqa: BLE001 - the outermost edge of an action's task
-            return _failure(_explain(fault))
+            return _failure(explain_fault(fault, call.request_id))
 
     async def _upload(self, request: web.BaseRequest) -> Reply:
         """A form, the file first as its client writes it: kept on disk until the target is known."""
@@ -193,11 +192,6 @@ def _invalid(error: InvalidRequest) -> Reply:
 
 def _failure(error: SwerexFault | RockException) -> Reply:
     return Reply(status=_FAULT, body=codec.encode(swerex.Failure(swerexception=transfer(error))))
-
-
-def _explain(fault: Exception) -> InternalError:
-    log.error("a call failed by a fault of ours", exc_info=fault)
-    return InternalError("a fault inside the rocklet; its log has more")
 
 
 def _to_response(reply: Reply) -> web.Response:
