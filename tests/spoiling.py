@@ -22,6 +22,7 @@ _REQUIRED: dict[str, object] = {
     "path": "/tmp/nothing-of-that-name",
     "content": "text",
     "request_id": "of-nobody",
+    "command_id": "of-nobody",
 }
 """Values for the fields that have no default."""
 
