@@ -23,6 +23,7 @@ _REQUIRED: dict[str, object] = {
     "content": "text",
     "request_id": "of-nobody",
     "command_id": "of-nobody",
+    "signal": 15,
 }
 """Values for the fields that have no default."""
 
