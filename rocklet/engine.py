@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -159,11 +160,9 @@ class Engine:
 
     # --------------------------------------------------------------------------------------------------- clocks
 
-    @contextlib.contextmanager
-    def counting(self, operation: Operation[Any, Any]) -> Iterator[None]:
+    def counting(self, operation: Operation[Any, Any]) -> AbstractContextManager[None]:
         """Hold the idle clock while an operation that renews it is served; it starts anew afterwards."""
-        with self.in_use() if operation.renews else contextlib.nullcontext():
-            yield
+        return self.in_use() if operation.renews else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
