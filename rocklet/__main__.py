@@ -19,7 +19,7 @@ from rocklet.listener import open_listener
 
 __all__ = ["main"]
 
-_KEPT_MEMORY = 4 * 2**20  # bytes, for texts and pieces of files on their way
+_KEPT_MEMORY = 16 * 2**20  # bytes: a session's 5 MB of output, as bytes, as text and as JSON
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _THREADS = 8
 
