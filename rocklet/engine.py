@@ -86,6 +86,7 @@ from rocklet.sessions.gem import GemSession
 from rocklet.sessions.syntax import check_syntax
 from rocklet.statistics import Usage
 from rocklet.surroundings import Surroundings, absolute, plan_surroundings
+from rocklet.waiting import run_to_end
 
 __all__ = ["Engine"]
 
@@ -418,11 +419,12 @@ class Engine:
 
     async def upload(self, request: UploadRequest, call: Call, chunks: AsyncIterator[bytes]) -> FileFacts:
         """Replace a file by a stream of bytes; a stream that breaks off leaves nothing."""
-        replacement = await asyncio.to_thread(files.Replacement, self._located(request).path, request.mode)
+        replacement = files.Replacement(self._located(request).path, request.mode)
         try:
+            await run_to_end(replacement.open)
             async for chunk in chunks:
-                await asyncio.to_thread(replacement.write, chunk)
-            return await asyncio.to_thread(replacement.commit, request.sha256)
+                await run_to_end(replacement.write, chunk)
+            return await run_to_end(replacement.commit, request.sha256)
         finally:
             replacement.close()
 

@@ -102,28 +102,26 @@ class Replacement:
         self._size = 0
         self._digest = hashlib.sha256()
         self._is_committed = False
+        self._mode = mode
         self._present, self._fd = -1, -1
+
+    def open(self) -> None:
+        """Begin; whatever comes of it, `close` has to follow."""
+        with explained(self._path):
+            self._target = os.path.realpath(self._path)  # a link stays a link
+            self._present = _open_present(self._target)
+            parent = os.path.dirname(self._target)
+            os.makedirs(parent, exist_ok=True)
+            # Beside its target, or the last step would be no rename; 0600 until it has its own mode.
+            self._temporary = os.path.join(parent, f".rocklet-{secrets.token_hex(8)}")
+            self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> Replacement:
         try:
-            with explained(path):
-                self._open(mode)
+            self.open()
         except BaseException:
             self.close()
             raise
-
-    def _open(self, mode: int | None) -> None:
-        self._target = os.path.realpath(self._path)  # a link stays a link
-        self._present = _open_present(self._target)
-        present = os.fstat(self._present) if self._present >= 0 else None
-        present_mode = 0o666 & ~_UMASK if present is None else stat.S_IMODE(present.st_mode)
-        self._mode = present_mode if mode is None else mode
-        self._owner = present and (present.st_uid, present.st_gid)
-        parent = os.path.dirname(self._target)
-        os.makedirs(parent, exist_ok=True)
-        # Beside its target, or the last step would be no rename; 0600 until it has its own mode.
-        self._temporary = os.path.join(parent, f".rocklet-{secrets.token_hex(8)}")
-        self._fd = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-    def __enter__(self) -> Replacement:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,10 +145,13 @@ class Replacement:
                 details={"field": "sha256", "value": sha256, "expected": digest},
             )
         with explained(self._path):
-            if self._owner is not None:
+            present_mode = 0o666 & ~_UMASK
+            if self._present >= 0:
+                present = os.fstat(self._present)
+                present_mode = stat.S_IMODE(present.st_mode)
                 with contextlib.suppress(PermissionError):  # who is not root cannot give files away
-                    os.fchown(self._fd, *self._owner)
-            os.fchmod(self._fd, self._mode)
+                    os.fchown(self._fd, present.st_uid, present.st_gid)
+            os.fchmod(self._fd, present_mode if self._mode is None else self._mode)
             os.rename(self._temporary, self._target)
         self._is_committed = True
         return FileFacts(path=self._path, size=self._size, sha256=digest)

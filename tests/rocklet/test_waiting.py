@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from rocklet.waiting import wait_first
+from rocklet.waiting import run_to_end, wait_first
 
 
 def _futures(count: int) -> list[asyncio.Future[None]]:
@@ -50,3 +51,29 @@ async def test_a_wait_that_is_canceled_cancels_nothing_and_leaves_nothing() -> N
         await waiting
     assert not future.cancelled()
     assert future.remove_done_callback(lambda _: None) == 0
+
+
+async def test_what_runs_to_its_end_is_over_when_its_caller_goes_on() -> None:
+    begun, release = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def work(name: str) -> None:
+        begun.set()
+        release.wait(20)
+        ended.append(name)
+
+    running = asyncio.ensure_future(run_to_end(work, "work"))
+    await asyncio.to_thread(begun.wait, 20)
+    running.cancel()
+    await asyncio.sleep(0)
+    assert not running.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == ["work"]
+
+
+async def test_what_runs_to_its_end_gives_its_result_or_its_error() -> None:
+    assert await run_to_end(int, "7") == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        await run_to_end(int, "x")
