@@ -25,9 +25,10 @@ class Inlet:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done at end of file, and when it was closed here."""
-        self._loop.add_reader(fd, self._on_readable)
+        self._loop.add_reader(fd, self.read_turn)
 
-    def _on_readable(self) -> None:
+    def read_turn(self) -> None:
+        """Read what is there now, of a flood no more than others can wait for."""
         for _ in range(_READS_PER_TURN):
             if self._read_once() < _MORE_TO_COME:
                 return

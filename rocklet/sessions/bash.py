@@ -276,8 +276,6 @@ class BashSession:
         is_settled = await shell.settle()
         exit_code = shell.finished.result()
         output = shell.take_output()
-        if end is not None and shell.was_aborted:
-            output.drop_last(b"\n")  # that bash prints when SIGINT brings it back to its top level
         if not is_settled and not self._is_closed:
             await shell.close(0.0)
             await self._replace_shell()

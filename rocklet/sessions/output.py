@@ -61,6 +61,16 @@ class Output:
             del self._tail[:excess]
             self._dropped += excess
 
+    def last(self, size: int) -> bytes:
+        """So many bytes of its end, or fewer."""
+        part = self._tail or self._head
+        return bytes(part[max(len(part) - size, 0) :])
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are, those that were left out counted."""
+        return len(self._head) + len(self._tail) + self._dropped
+
     @property
     def cut_bytes(self) -> int:
         """How many bytes were left out of the middle."""
@@ -74,13 +84,13 @@ class Output:
         other.feed(self._tail)
         other._dropped += self._dropped
 
-    def drop_last(self, ending: bytes) -> None:
-        """Take back an ending, if it is there."""
-        for part in (self._tail, self._head):
-            if part:
-                if part.endswith(ending):
-                    del part[-len(ending) :]
-                return
+    def drop_last(self, ending: bytes) -> bool:
+        """Take back an ending; False if it is not there."""
+        part = self._tail or self._head
+        if not part.endswith(ending):
+            return False
+        del part[-len(ending) :]
+        return True
 
     @property
     def data(self) -> bytes:

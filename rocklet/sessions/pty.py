@@ -81,6 +81,10 @@ class Terminal:
             self._settled = None
             self._flush(len(self._held))
 
+    def catch_up(self) -> None:
+        """Read what is there now, of a flood a part."""
+        self._screen.read_turn()
+
     def drain(self) -> None:
         """Read what is left when the shell is gone: the kernel has hung up, and the end is an end of file."""
         self._screen.drain()

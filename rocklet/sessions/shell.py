@@ -151,7 +151,12 @@ class Shell:
         self._begun: asyncio.Future[None] = loop.create_future()
         self.was_aborted = False
         """Whether the last command was dropped half-way by SIGINT."""
-        self._nonce = ""
+        self._interrupts = 0
+        """How often the shell was interrupted for it."""
+        self._printed = 0
+        """Bytes of its output by then."""
+        self._nonces = [""]
+        """What stood in the marks of this command; the last one in those that count."""
         self._status = 0
         self._heard = bytearray()
         try:
@@ -202,11 +207,12 @@ class Shell:
         self.finished = asyncio.get_running_loop().create_future()
         self._begun = asyncio.get_running_loop().create_future()
         self.was_aborted = True
-        self._nonce = secrets.token_hex(16)
+        self._interrupts = 0
+        self._nonces = [secrets.token_hex(16)]
         waiting, self.output = self.output, output
         waiting.pour_into(self.output)
         self._expect(expectation)
-        self._channel_out.send(frame_command(self.flavor, command, self._nonce, status, self._terminal.path))
+        self._channel_out.send(frame_command(self.flavor, command, self._nonces[-1], status, self._terminal.path))
 
     def type(self, text: str, output: Output, *, expectation: Expectation | None = None) -> None:
         """Press the keys of a text and Enter.  What is expected may have been printed before."""
@@ -251,11 +257,35 @@ class Shell:
         if not await self._terminal.settle():
             return False
         self._terminal.reset()
+        if self.was_aborted and self._interrupts:
+            self._drop_farewell()
         return True
+
+    def _drop_farewell(self) -> None:
+        """Take back what bash prints when SIGINT brings it back to its top level.
+
+        A newline for its command's end by SIGINT and one for its own, if they come apart; where the command had
+        something to say itself, one of them is taken for the command's.
+        """
+        self._drop_cut_mark()
+        said = self.output.size - self._printed
+        if said and (said > 2 * self._interrupts or not self.output.drop_last(b"\n" * said)):
+            self.output.drop_last(b"\n")
+
+    def _drop_cut_mark(self) -> None:
+        """Take back what an interrupted printf had of a mark: bash flushes it when its output is the terminal again."""
+        said = self.output.size - self._printed
+        _, mark, rest = self.output.last(min(said, _MARK_SIZE)).rpartition(_MARK)
+        for nonce in self._nonces:
+            word = nonce.encode()
+            if mark and (word.startswith(rest) or rest.startswith(word)):
+                self.output.drop_last(mark + rest)
 
     async def stop(self, grace: float) -> None:
         """End the command that runs: Ctrl-C, after `grace` seconds a kill of what is in the foreground, then of all."""
         finished = self.finished
+        self._terminal.catch_up()
+        self._printed = self.output.size
         # An interrupt of a command that was not read whole would make a part of it a command.
         await wait_first(self._begun, self.ended, timeout=_READ_TIMEOUT)
         if self._begun.done():
@@ -295,7 +325,8 @@ class Shell:
         waits for it behind the next builtin: so it is told, too, and killed if it does not heed that.
         """
         was_aborted = self.was_aborted
-        self.finished, self._nonce = asyncio.get_running_loop().create_future(), secrets.token_hex(16)
+        self.finished = asyncio.get_running_loop().create_future()
+        self._nonces.append(secrets.token_hex(16))
         for attempt in range(_RESYNC_TRIES):
             self._signal_foreground(signal.SIGINT if attempt < _RESYNC_INTERRUPTS else signal.SIGKILL)
             self._send_marks("a", "z")
@@ -331,12 +362,13 @@ class Shell:
         self._interrupt_shell()
 
     def _interrupt_shell(self) -> None:
+        self._interrupts += 1
         self.child.signal(signal.SIGINT)  # a loop or list of the shell ends with its command
         # Should the interrupt hit the shell between commands, it drops the line it is reading: the mark.
         self._send_marks("z")
 
     def _send_marks(self, *letters: str) -> None:
-        marks = "".join(f"{_end(self.flavor, self._nonce + letter)}\n" for letter in letters)
+        marks = "".join(f"{_end(self.flavor, self._nonces[-1] + letter)}\n" for letter in letters)
         self._channel_out.send(f"{_UNQUOTE}\n{marks}".encode())
 
     def _kill_foreground(self) -> None:
@@ -377,7 +409,7 @@ class Shell:
         del self._heard[:-_MARK_SIZE]  # whoever finds the channel and writes noise to it fills no memory
         for line in lines:
             word, _, status = line[line.rfind(_MARK) + 1 :].decode("latin-1").partition(" ")
-            if word[:-1] == self._nonce and status.isdigit():
+            if word[:-1] == self._nonces[-1] and status.isdigit():
                 self._on_letter(word[-1], int(status))
 
     def _on_letter(self, letter: str, status: int) -> None:

@@ -317,6 +317,21 @@ async def test_the_output_until_a_timeout_is_exact(bash: Caller) -> None:
 
 
 @pytest.mark.slow
+async def test_and_however_bash_and_its_command_hear_of_the_interrupt(caller: Caller) -> None:
+    names = [f"s{number}" for number in range(16)]
+    await asyncio.gather(*(open_session(caller, name) for name in names))
+    for _ in range(3):
+        ended = (caller.run("echo begun; sleep 100", session=name, timeout=TIMED_OUT) for name in names)
+        assert {done.output for done in await asyncio.gather(*ended)} == {"begun\n"}
+
+
+@pytest.mark.slow
+async def test_what_a_command_says_of_its_interrupt_is_its_output(bash: Caller) -> None:
+    done = await bash.run("bash -c 'trap \"echo bye; exit\" INT; echo on; sleep 100'", timeout=TIMED_OUT)
+    assert done.output.startswith("on\nbye\n")
+
+
+@pytest.mark.slow
 async def test_background_jobs_live_through_a_timeout(bash: Caller) -> None:
     await bash.run("sleep 100 & pid=$!")
     assert (await bash.run("sleep 100", timeout=TIMED_OUT)).timed_out

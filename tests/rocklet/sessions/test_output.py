@@ -45,8 +45,10 @@ async def test_an_ending_is_taken_back_if_it_is_there() -> None:
     for fed, left in ((b"a\n\n", "a\n"), (b"a", "a"), (b"", ""), (b"abcdef\n", "abcdef")):
         output = Output(8)
         output.feed(fed)
-        output.drop_last(b"\n")
+        assert output.drop_last(b"\n") == (fed != left.encode())
         assert await output.text() == left
+        assert output.size == len(left)
+        assert (output.last(0), output.last(1)) == (b"", left.encode()[-1:])
 
 
 @given(st.text("ab>", max_size=40), st.integers(1, 7))
