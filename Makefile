@@ -1,6 +1,6 @@
 # make run    everything, from a bare machine: set up, start the embedded cluster, run the examples, stop
 # make test   every check and every test that this machine can run; with ROCK_TEST_TRUE_TIMES=1, commands of minutes too
-# make check  ruff, mypy, vermin and import-linter alone
+# make check  ruff (its formatter, too), mypy, vermin and import-linter alone
 # make bench  what calls cost, side by side with their floors; PEERS=1 measures SWE-ReX and ROCK along
 # make dev    the embedded cluster and a gateway, until Ctrl-C
 
@@ -26,6 +26,7 @@ test: check
 
 check: setup
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy sdk/rock rocklet rock_nomad tests
 	@$(BIN)/vermin --quiet --no-tips --eval-annotations --target=3.10- --violations sdk
 	@$(BIN)/lint-imports --no-cache

@@ -92,9 +92,7 @@ class Consul:
         if self._client is not None:
             await self._client.close()
 
-    async def rocklets(
-        self, service: str, *, index: int | None = None, wait: float = 0.0
-    ) -> tuple[int, list[Service]]:
+    async def rocklets(self, service: str, *, index: int | None = None, wait: float = 0.0) -> tuple[int, list[Service]]:
         """The rocklets registered under a name, the healthiest and newest first, and the index to wait on.
 
         With an index it answers as soon as they differ from then, or after `wait` seconds, and perhaps earlier with the

@@ -151,9 +151,7 @@ class Nomad:
 
     async def plan(self, job: Mapping[str, Any]) -> Answer[_Row]:
         """What Nomad would do with a job now: a real pass of its scheduler, that changes nothing."""
-        return await self._ask(
-            self._job, _segment(job["ID"]), "plan", method="post", json={"Job": job, "Diff": False}
-        )
+        return await self._ask(self._job, _segment(job["ID"]), "plan", method="post", json={"Job": job, "Diff": False})
 
     async def validate(self, job: Mapping[str, Any]) -> Answer[_Row]:
         """What Nomad finds wrong with a job: `ValidationErrors`, or none."""
@@ -446,4 +444,3 @@ async def _split(content: aiohttp.StreamReader, separator: bytes) -> AsyncIterat
             yield b"".join((*pending, part))
             pending = []
         pending.append(rest)
-

@@ -87,9 +87,7 @@ def _cause(job: Row, allocations: Sequence[Row], now: float, profile: ClusterPro
 class Sweep:
     """Looks over every sandbox of the cluster once in a while."""
 
-    def __init__(
-        self, nomad: Nomad, profile: ClusterProfile, answers: Answers, replaced: asyncio.Queue[str]
-    ) -> None:
+    def __init__(self, nomad: Nomad, profile: ClusterProfile, answers: Answers, replaced: asyncio.Queue[str]) -> None:
         """`replaced` brings the jobs of which Nomad starts another allocation in the stead of one."""
         self._nomad, self._profile, self._answers, self._replaced = nomad, profile, answers, replaced
         self._credentials = Credentials(nomad)

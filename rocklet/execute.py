@@ -39,9 +39,7 @@ class ProgramEnd(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds."""
 
 
-async def execute(
-    request: ExecuteRequest, call: Call, children: Children, surroundings: Surroundings
-) -> CommandOutput:
+async def execute(request: ExecuteRequest, call: Call, children: Children, surroundings: Surroundings) -> CommandOutput:
     """Run a program to its end, one of its time-outs or its cancellation; all but the first kill its process group.
 
     A background process that keeps the output open delays nothing, and lives.

@@ -91,9 +91,7 @@ class Children:
             # Not add_signal_handler: uvloop keeps SIGCHLD for its own subprocesses, of which there are none here.
             signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(self._reap_orphans))
 
-    def spawn(
-        self, argv: Sequence[str], surroundings: Surroundings, *, streams: tuple[int, int, int]
-    ) -> Child:
+    def spawn(self, argv: Sequence[str], surroundings: Surroundings, *, streams: tuple[int, int, int]) -> Child:
         """Start a program in a session of its own.  `streams` are its stdin, stdout, stderr, as subprocess takes them.
 
         Raises CommandFailed: no such program, no such directory; LimitReached: the sandbox has no room for a process.

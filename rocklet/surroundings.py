@@ -35,9 +35,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """None: the rocklet's own."""
 
 
-def plan_surroundings(
-    settings: Settings, *, user: str | None, cwd: str | None, env: Mapping[str, str]
-) -> Surroundings:
+def plan_surroundings(settings: Settings, *, user: str | None, cwd: str | None, env: Mapping[str, str]) -> Surroundings:
     """What a command starts in, by what its request says and, where that is silent, the sandbox's settings.
 
     The environment is built, never inherited, so that nothing the rocklet was told reaches a command.

@@ -36,7 +36,7 @@ __all__ = ["DOCKER_HOST", "PASSWORD", "USERNAME", "Engine", "Registry", "open_en
 
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 USERNAME = "puller"
-PASSWORD = "pull \"me\"'s ${HOME} <é&#=\\"
+PASSWORD = 'pull "me"\'s ${HOME} <é&#=\\'
 """With whatever a shell, a template, a dotenv file or Nomad's interpolation could stumble over."""
 
 _HTPASSWD = f"{USERNAME}:$2b$04$abcdefghijklmnopqrstuuHXuAW/CUacYl5n2uX8Sn.oANKr24Dqi\n"

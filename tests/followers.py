@@ -17,7 +17,7 @@ from rock.wire.operations import FOLLOW_COMMAND
 
 __all__ = ["COMPLAINED", "SAID", "TALK", "FollowedLog", "Follower"]
 
-TALK = "for i in $(seq 1 3000); do echo \"ä $i €\"; [ $((i % 7)) = 0 ] && echo \"ü $i\" >&2; done; exit 7"
+TALK = 'for i in $(seq 1 3000); do echo "ä $i €"; [ $((i % 7)) = 0 ] && echo "ü $i" >&2; done; exit 7'
 """A command that prints for a while, on both streams, and ends with 7."""
 SAID = "".join(f"ä {i} €\n" for i in range(1, 3001)).encode()
 COMPLAINED = "".join(f"ü {i}\n" for i in range(7, 3001, 7)).encode()

@@ -48,9 +48,7 @@ def test_the_examples_run_as_processes(tmp_path: Path, options: tuple[str, ...])
 
 
 @pytest.mark.parametrize("options", DEVS)
-def test_the_examples_run_in_containers(
-    tmp_path: Path, engine: Engine, image: str, options: tuple[str, ...]
-) -> None:
+def test_the_examples_run_in_containers(tmp_path: Path, engine: Engine, image: str, options: tuple[str, ...]) -> None:
     with engine.aliased(image, IMAGE):
         said = _submit_all(tmp_path, "--isolation", "runc", *options)
     has_gem = find_gem_packages() is not None

@@ -144,5 +144,3 @@ def _find_libraries(programs: Iterable[Path]) -> dict[str, Path]:
         if (path := libraries["libc.so.6"].with_name(name)).exists():
             libraries[name] = path
     return {"lib/ld.so": loader, **{f"lib/{name}": path for name, path in libraries.items()}}
-
-

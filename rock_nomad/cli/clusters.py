@@ -166,9 +166,7 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _dev_config(
-    folder: Path, cluster: LocalCluster, *, port: int, open_: bool, isolation: str
-) -> GatewayConfig:
+def _dev_config(folder: Path, cluster: LocalCluster, *, port: int, open_: bool, isolation: str) -> GatewayConfig:
     key = secrets.token_urlsafe(24)
     for name, text in (("key", key), ("secret", secrets.token_urlsafe(48))):
         (folder / name).touch(mode=0o600)

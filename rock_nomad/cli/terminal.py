@@ -25,6 +25,7 @@ from rock_nomad.cli.tunnels import open_tunnel
 
 __all__ = ["COMMANDS"]
 
+
 async def shell(
     sandbox: SandboxArgument,
     command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Instead of a shell.")] = None,

@@ -43,9 +43,7 @@ _REPORT_DELAY = 0.1  # seconds; a real client reports every 200 ms, so that a ch
 class Client:
     """Runs allocations until `close`.  Use it inside the task group it is given."""
 
-    def __init__(
-        self, scheduler: Scheduler, catalog: Catalog, drivers: Mapping[str, Driver], data_dir: Path
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, catalog: Catalog, drivers: Mapping[str, Driver], data_dir: Path) -> None:
         self.state: State = scheduler.state
         self.scheduler, self.catalog, self.drivers = scheduler, catalog, drivers
         self.allocation_folder = data_dir / "alloc"

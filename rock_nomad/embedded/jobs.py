@@ -181,9 +181,7 @@ def _port(given: Row) -> Row:
 def _service(given: Row, task: str) -> Row:
     service = _fill(_SERVICE, given)
     service["TaskName"] = task
-    service["Checks"] = [
-        _fill({**_CHECK, "TaskName": task}, check) for check in given.get("Checks") or ()
-    ] or None
+    service["Checks"] = [_fill({**_CHECK, "TaskName": task}, check) for check in given.get("Checks") or ()] or None
     return service
 
 

@@ -195,7 +195,5 @@ def _end(life: Life, at: int) -> Life:
     return replace(life, status=status, description=text, task_state="dead", finished_at=format_time(at))
 
 
-def _log(
-    life: Life, kind: str, at: int, display: str, details: dict[str, str] | None = None, **fields: object
-) -> Life:
+def _log(life: Life, kind: str, at: int, display: str, details: dict[str, str] | None = None, **fields: object) -> Life:
     return replace(life, events=(*life.events, task_event(kind, at, display, details or {}, **fields)))

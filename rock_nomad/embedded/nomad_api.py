@@ -281,9 +281,7 @@ class NomadApi:
         query = BlockingQuery.from_request(request)
         await query.until_newer(lambda: self._index(key, table), self._state.watches, key)
 
-    async def _read_one(
-        self, request: web.Request, key: Hashable, table: str, read: Callable[[], Row]
-    ) -> web.Response:
+    async def _read_one(self, request: web.Request, key: Hashable, table: str, read: Callable[[], Row]) -> web.Response:
         await self._block(request, key, table)
         return self._reply(read(), self._index(key, table))
 
@@ -312,9 +310,7 @@ def _age_token(row: Row) -> tuple[int, str]:
     return row["CreateIndex"], row["ID"]
 
 
-def _paginate(
-    request: web.Request, rows: list[Row], key: Callable[[Row], tuple[Any, ...]]
-) -> tuple[list[Row], str]:
+def _paginate(request: web.Request, rows: list[Row], key: Callable[[Row], tuple[Any, ...]]) -> tuple[list[Row], str]:
     """One page of sorted rows, and the token of the next: the key of its first row."""
     if start := request.query.get("next_token"):
         number, _, rest = start.partition(".")

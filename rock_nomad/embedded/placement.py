@@ -183,9 +183,7 @@ def _filtered(node: Row, request: Request) -> str | None:
     return None
 
 
-def _draw_ports(
-    node: Row, usage: Usage, request: Request, is_bindable: Callable[[int], bool]
-) -> dict[str, int] | str:
+def _draw_ports(node: Row, usage: Usage, request: Request, is_bindable: Callable[[int], bool]) -> dict[str, int] | str:
     drawn = dict(request.static_ports)
     if any(port in usage.ports for port in drawn.values()):
         return "network: reserved port collision"

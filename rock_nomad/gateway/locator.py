@@ -18,6 +18,7 @@ _MAX_AGE = 600.0  # seconds
 
 _Key = tuple[str, str]
 
+
 class AddressBook:
     """Endpoints by tenant and sandbox: so many at most, each for so long at most, the least used goes first."""
 

@@ -56,9 +56,7 @@ class Forwarding:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def forward_http(
-        self, request: web.BaseRequest, request_id: str, way: Way, path: str
-    ) -> web.StreamResponse:
+    async def forward_http(self, request: web.BaseRequest, request_id: str, way: Way, path: str) -> web.StreamResponse:
         """The server's answer to a request or a WebSocket, as it comes; the path is as the caller has encoded it.
 
         Raises PortClosed.

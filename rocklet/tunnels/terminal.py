@@ -16,7 +16,7 @@ from rocklet.tunnels.websockets import accept, first_of
 
 __all__ = ["serve_console"]
 
-_NORMAL, _MISUSED = (1000, b""), (1008, b"a text frame is a size such as {\"rows\": 24, \"cols\": 80}")
+_NORMAL, _MISUSED = (1000, b""), (1008, b'a text frame is a size such as {"rows": 24, "cols": 80}')
 
 
 async def serve_console(
@@ -25,9 +25,7 @@ async def serve_console(
     """Join a console and its caller until either ends; the console is closed."""
     try:
         caller = await accept(request, {REQUEST_ID_HEADER: request_id})
-        code, reason = await first_of(
-            _show(console, caller), _type(caller, console), _ping(caller, heartbeat)
-        )
+        code, reason = await first_of(_show(console, caller), _type(caller, console), _ping(caller, heartbeat))
         await caller.close(code=code, message=reason)
     finally:
         await console.close()

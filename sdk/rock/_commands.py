@@ -165,12 +165,12 @@ class RunningCommand:
 
 
 class Commands:
-    """A sandbox's commands that run by themselves.
+    """A sandbox's commands that run by themselves.  One whose output is shown as it comes:
 
-        async with sandbox.commands.stream("make -j8") as make:
-            async for piece in make:
-                print(piece.text, end="")
-        print(make.exit_code)
+    async with sandbox.commands.stream("make -j8") as make:
+        async for piece in make:
+            print(piece.text, end="")
+    print(make.exit_code)
     """
 
     def __init__(self, sandbox: Sandbox) -> None:

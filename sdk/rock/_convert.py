@@ -142,9 +142,7 @@ def to_run(action: BashAction, silence_timeout: float | None = None) -> m.RunReq
 
 def to_execute(command: Command) -> m.ExecuteRequest:
     """A program without a session."""
-    return m.ExecuteRequest(
-        command=command.command, cwd=command.cwd, env=command.env or {}, timeout=command.timeout
-    )
+    return m.ExecuteRequest(command=command.command, cwd=command.cwd, env=command.env or {}, timeout=command.timeout)
 
 
 def to_read_file(request: ReadFileRequest) -> m.ReadFileRequest:

@@ -71,9 +71,7 @@ async def arun_with_retry(  # noqa: PLR0913 - ROCK's signature
 
     Raises CommandRockError: it never did.
     """
-    observation = await sandbox.arun(
-        cmd, session, mode=mode, wait_timeout=wait_timeout, wait_interval=wait_interval
-    )
+    observation = await sandbox.arun(cmd, session, mode=mode, wait_timeout=wait_timeout, wait_interval=wait_interval)
     if observation.exit_code != 0:
         raise CommandRockError(f"{error_msg} with exit code: {observation.exit_code}, output: {observation.output}")
     return observation

@@ -382,9 +382,7 @@ class Sandbox(AbstractSandbox):
             output = await _nohup.render_detached(self, tmp_file, success, message)
         else:
             output = await _nohup.read_output(self._rocklet, tmp_file, response_limited_bytes_in_nohup)
-        return BashObservation(
-            output=output, exit_code=0 if success else 1, failure_reason="" if success else message
-        )
+        return BashObservation(output=output, exit_code=0 if success else 1, failure_reason="" if success else message)
 
     async def execute(self, command: Command) -> CommandResponse:
         """Run one program, without a session.
@@ -427,9 +425,7 @@ class Sandbox(AbstractSandbox):
         if end_line is not None and end_line < start:
             raise InvalidParameterRockException(f"end_line({end_line}) must be greater than start_line({start_line})")
         if not 1 <= lines_per_request <= 10_000:
-            raise InvalidParameterRockException(
-                f"lines_per_request({lines_per_request}) must be between 1 and 10000"
-            )
+            raise InvalidParameterRockException(f"lines_per_request({lines_per_request}) must be between 1 and 10000")
         last = "$" if end_line is None else str(end_line)
         read = await self.execute(Command(command=["sed", "-n", f"{start},{last}p", "--", file_path]))
         if read.exit_code != 0:

@@ -120,9 +120,7 @@ class Route:
                 URL(self._address(call), encoded=True),
                 data=_payload(call),
                 headers={**self.headers, **_content_headers(call), REQUEST_ID_HEADER: call.request_id},
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self.connect_timeout, sock_read=call.patience
-                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout, sock_read=call.patience),
                 proxy=None if self.is_direct else _config.find_proxy(self.url),
                 ssl=_tls() if self.url.startswith("https:") else True,
                 allow_redirects=False,

@@ -60,7 +60,9 @@ def test_the_key_is_taken_out_of_the_address_and_not_shown() -> None:
     assert "hidden" not in repr(address)
 
 
-@pytest.mark.parametrize("base_url", ["", "gateway:8080", "ftp://gateway", "http://", "http://gateway:99999", "http://[x"])
+@pytest.mark.parametrize(
+    "base_url", ["", "gateway:8080", "ftp://gateway", "http://", "http://gateway:99999", "http://[x"]
+)
 def test_an_address_that_is_none_is_refused_with_the_form_it_must_have(base_url: str) -> None:
     with pytest.raises(BadRequestRockError, match="http://host:port"):
         find_gateway(base_url)

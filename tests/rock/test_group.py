@@ -27,9 +27,7 @@ async def gateway() -> AsyncIterator[WireServer]:
 
 
 def group(gateway: WireServer, **settings: object) -> SandboxGroup:
-    return SandboxGroup(
-        SandboxGroupConfig.model_validate({"base_url": gateway.url, "api_key": "secret", **settings})
-    )
+    return SandboxGroup(SandboxGroupConfig.model_validate({"base_url": gateway.url, "api_key": "secret", **settings}))
 
 
 async def test_all_members_start_and_stop(gateway: WireServer) -> None:

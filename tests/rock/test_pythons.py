@@ -11,6 +11,8 @@ import pytest
 from tests.pythons import VERSIONS, find_python
 
 SDK = Path(__file__).parents[2] / "sdk"
+
+
 @pytest.mark.slow
 def test_no_syntax_or_library_call_is_newer_than_python_3_10() -> None:
     vermin = Path(sys.executable).with_name("vermin")

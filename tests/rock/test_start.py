@@ -61,9 +61,7 @@ async def test_it_waits_until_the_sandbox_runs(gateway: WireServer) -> None:
 
 
 async def test_a_sandbox_that_ended_raises_its_end_and_is_not_stopped_again(gateway: WireServer) -> None:
-    gateway.always(
-        GET_SANDBOX, m.SandboxStatus(sandbox_id="s1", state=m.State.STOPPED, reason=Reason.IMAGE_NOT_FOUND)
-    )
+    gateway.always(GET_SANDBOX, m.SandboxStatus(sandbox_id="s1", state=m.State.STOPPED, reason=Reason.IMAGE_NOT_FOUND))
     with pytest.raises(SandboxEnded) as caught:
         await start(gateway)
     assert caught.value.reason is Reason.IMAGE_NOT_FOUND

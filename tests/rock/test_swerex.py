@@ -19,8 +19,6 @@ async def test_a_stock_client_of_swe_rex_works_in_a_sandbox(embedded: Cluster, t
     # swe-rex imports aiohttp without asking for it; the other two are what our client needs.
     python = published_python("swe-rex==1.4.0", "aiohttp", "msgspec")
     async with start_gateway(embedded) as gateway:
-        status, said = await run_sample(
-            "swe_agent.py", gateway, folder=tmp_path, python=python, PYTHONPATH=str(SDK)
-        )
+        status, said = await run_sample("swe_agent.py", gateway, folder=tmp_path, python=python, PYTHONPATH=str(SDK))
     assert status == 0, said
     assert said.endswith("played\n")

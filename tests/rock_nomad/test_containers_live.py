@@ -153,9 +153,7 @@ async def test_a_wrong_password_is_denied_and_not_kept(
 
 async def test_memory_beyond_its_own_ends_the_command_and_not_the_sandbox(gateway: Gateway, engine: Engine) -> None:
     created = await _create(gateway, image=engine.busybox)
-    ran = await gateway.call(
-        EXECUTE, ExecuteRequest(command=["/bin/tail", "/dev/zero"]), sandbox_id=created.sandbox_id
-    )
+    ran = await gateway.call(EXECUTE, ExecuteRequest(command=["/bin/tail", "/dev/zero"]), sandbox_id=created.sandbox_id)
     assert (ran.exit_code, ran.failure_reason.partition(":")[0]) == (137, "oom")
     assert (await _settled(gateway, created.sandbox_id)).state is State.RUNNING
     await gateway.call(STOP_SANDBOX, sandbox_id=created.sandbox_id)

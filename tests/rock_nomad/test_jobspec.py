@@ -228,6 +228,8 @@ def test_where_nodes_have_no_bundle_it_is_fetched_by_its_checksum_and_no_volume_
     assert artifact["RelativeDest"] == "local/rocklet"
     assert task["Config"]["entrypoint"] == list(bundle_command("${NOMAD_TASK_DIR}/rocklet"))
     assert "Artifacts" not in _task(render(SandboxSpec(isolation="raw_exec"), profile=profile))
+
+
 def test_a_container_is_as_the_profile_says_and_labelled_with_whose_it_is() -> None:
     limits = ContainerProfile(
         pids_limit=9, capabilities=("chown",), no_new_privileges=False, shm_bytes=2**20, tmpfs={"/scratch": 2**21},

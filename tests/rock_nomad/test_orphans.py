@@ -69,9 +69,7 @@ async def test_a_create_that_is_aborted_at_any_step_leaves_nothing(
     await asyncio.to_thread(_check_nothing_is_left, cluster, name)
 
 
-def _arm(
-    abort: Abort, create: asyncio.Future[Any], gateway: Gateway, nomad: Saboteur, consul: Saboteur
-) -> None:
+def _arm(abort: Abort, create: asyncio.Future[Any], gateway: Gateway, nomad: Saboteur, consul: Saboteur) -> None:
     """Say what the saboteur before Nomad does when it strikes."""
 
     def lose_consul() -> None:

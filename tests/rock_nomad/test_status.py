@@ -73,9 +73,7 @@ def test_a_busy_cluster_is_said_in_a_sentence() -> None:
     full = evaluation(**failed(DimensionExhausted={"memory": 1}))
     status = derive_status(job(), [], [full], nodes=NODES)
     assert status.state is State.PENDING
-    assert status.message == (
-        "placement: 0 of 1 nodes: 1 short of memory (asked 8 GB, the largest node has 23.5 GB)"
-    )
+    assert status.message == ("placement: 0 of 1 nodes: 1 short of memory (asked 8 GB, the largest node has 23.5 GB)")
 
 
 def test_impossible_is_told_from_stopped_by_the_nodes_and_not_in_an_elastic_pool() -> None:

@@ -168,9 +168,7 @@ async def test_on_a_node_that_comes_back_the_same_sandbox_goes_on_and_no_second_
             with _without(_node_of(frail, sandbox)):
                 await asyncio.to_thread(frail.wait_for, path, lambda rows: rows[0]["ClientStatus"] == "unknown")
             await asyncio.to_thread(frail.wait_for, path, lambda rows: rows[0]["ClientStatus"] == "running")
-            seen = await gateway.call(
-                RUN_IN_SESSION, RunRequest(command="echo $kept"), sandbox_id=sandbox.sandbox_id
-            )
+            seen = await gateway.call(RUN_IN_SESSION, RunRequest(command="echo $kept"), sandbox_id=sandbox.sandbox_id)
             status = await gateway.call(GET_SANDBOX, sandbox_id=sandbox.sandbox_id)
         assert seen.output == "here\n"
         assert (status.state, status.alloc_id, status.warnings) == (State.RUNNING, sandbox.alloc_id, sandbox.warnings)

@@ -236,9 +236,7 @@ def sparse() -> bytes:
     ],
     ids=["up", "absolute", "holes"],
 )
-async def test_a_hostile_stream_of_files_is_refused_and_fills_no_disk(
-    tmp_path: Path, body: bytes, why: str
-) -> None:
+async def test_a_hostile_stream_of_files_is_refused_and_fills_no_disk(tmp_path: Path, body: bytes, why: str) -> None:
     target = tmp_path / "target"
     async with rocklet() as (caller, _):
         reply = await caller.http.put("/v1/archive", params={"path": str(target)}, data=body)

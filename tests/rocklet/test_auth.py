@@ -24,9 +24,7 @@ def test_the_token_may_stand_beside_an_authorization_that_is_somebody_elses() ->
         check_token({TOKEN_HEADER: "bad", "Authorization": "Bearer good"}, _SHA256)
 
 
-@pytest.mark.parametrize(
-    "header", ["", "good", "Bearer", "Bearer ", "Bearer bad", "Basic good", f"Bearer {_SHA256}"]
-)
+@pytest.mark.parametrize("header", ["", "good", "Bearer", "Bearer ", "Bearer bad", "Basic good", f"Bearer {_SHA256}"])
 def test_whoever_does_not_may_not(header: str) -> None:
     with pytest.raises(Unauthorized):
         check_token({"Authorization": header}, _SHA256)

@@ -121,7 +121,7 @@ class RawExecDriver:
 
 
 def _start_failure(argv: list[str], reason: str) -> str:
-    command = f'failed to start command path={json.dumps(argv[0])} --- args=[{" ".join(map(json.dumps, argv))}]'
+    command = f"failed to start command path={json.dumps(argv[0])} --- args=[{' '.join(map(json.dumps, argv))}]"
     return f"{_LAUNCH_FAILURE}{command}: fork/exec {argv[0]}: {reason.lower()}"
 
 

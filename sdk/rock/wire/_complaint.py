@@ -149,5 +149,3 @@ def _describe_one(node: inspect.Type) -> str:
     if isinstance(node, inspect.EnumType):
         return f"one of {', '.join(str(member.value) for member in node.cls)}"
     return ""
-
-

@@ -372,6 +372,7 @@ def _leaves(root: type[RockException]) -> list[type[RockException]]:
 CODES: MappingProxyType[str, type[RockException]] = MappingProxyType({cls.error: cls for cls in _leaves(RockException)})
 """Every code and its class."""
 
+
 def unanswered(message: str, why: Exception | None, details: dict[str, Any]) -> RockException:
     """The error for a call that was sent and never answered; `why` is what is known of the sandbox since.
 

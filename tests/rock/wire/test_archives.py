@@ -121,9 +121,7 @@ FILE, LINK, HARD, FOLDER = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, ta
     ],
     ids=str,
 )
-async def test_a_hostile_stream_writes_nothing_outside(
-    tmp_path: Path, entries: list[tuple[str, bytes, str]]
-) -> None:
+async def test_a_hostile_stream_writes_nothing_outside(tmp_path: Path, entries: list[tuple[str, bytes, str]]) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o700)
     (outside / "victim").write_bytes(b"whole")

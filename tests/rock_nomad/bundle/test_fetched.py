@@ -90,5 +90,3 @@ async def test_the_embedded_cluster_says_that_it_fetches_nothing(embedded: Clust
     async with start_gateway(embedded, **_RUNC, rocklet_archive=archive) as gateway:
         with pytest.raises(RockException, match="Artifacts"):
             await gateway.create(image="x")
-
-

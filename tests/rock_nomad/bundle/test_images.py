@@ -108,7 +108,7 @@ async def test_it_serves_sessions_commands_and_files(engine: Engine, images: Any
         session = await _open(caller)
         assert session.shell == ("sh" if root in WITHOUT_BASH else "bash")
         assert bool(session.warnings) == (session.shell == "sh")
-        assert (await caller.run("cd /tmp; export X=1; f() { echo \"f$1\"; }; (exit 7)")).exit_code == 7
+        assert (await caller.run('cd /tmp; export X=1; f() { echo "f$1"; }; (exit 7)')).exit_code == 7
         assert (await caller.run('echo "$? $PWD $X $GREETING"; f 2; id -u')).output == f"7 /tmp 1 hello\nf2\n{user}\n"
         ran = await caller.execute(["sh", "-c", "echo out; echo err >&2; exit 3"])
         assert (ran.stdout, ran.stderr, ran.exit_code) == ("out\n", "err\n", 3)

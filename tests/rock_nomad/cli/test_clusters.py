@@ -27,9 +27,7 @@ _LACKED = missing_parts("real")
 
 
 @pytest.mark.parametrize("options", DEVS)
-def test_dev_writes_address_and_key_where_only_their_owner_reads_them(
-    tmp_path: Path, options: tuple[str, ...]
-) -> None:
+def test_dev_writes_address_and_key_where_only_their_owner_reads_them(tmp_path: Path, options: tuple[str, ...]) -> None:
     env_file = tmp_path / "env"
     with start_dev(tmp_path, "--env-file", str(env_file), *options) as dev:
         credentials = tmp_path / "credentials.json"

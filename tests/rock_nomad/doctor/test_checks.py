@@ -166,9 +166,7 @@ def test_of_a_cluster_in_which_all_is_well_all_is_said_to_be_well() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_alone_and_with_a_remedy(
-    facts: Facts, verdict: str, subject: str, sentence: str
-) -> None:
+def test_what_is_wrong_is_said_alone_and_with_a_remedy(facts: Facts, verdict: str, subject: str, sentence: str) -> None:
     findings = examine(facts)
     assert said(findings) == [(verdict, subject, sentence)]
     assert all(bool(each.remedy) == (each.verdict.value != "ok") for each in findings)

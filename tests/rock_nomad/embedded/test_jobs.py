@@ -68,8 +68,6 @@ def test_nested_mistakes_read_as_recorded() -> None:
 def test_services_warn_about_their_shutdown() -> None:
     task = {"Name": "t", "Services": [{"Name": "s"}]}
     job = canonicalize({"ID": "a", "TaskGroups": [{"Name": "g", "Tasks": [task]}]})
-    assert warnings(job) == (
-        '1 warning:\n\n* task "t" in group "g" defines services, but has no shutdown_delay set'
-    )
+    assert warnings(job) == ('1 warning:\n\n* task "t" in group "g" defines services, but has no shutdown_delay set')
     assert job["TaskGroups"][0]["Tasks"][0]["Constraints"][0]["LTarget"] == "${attr.consul.version}"
     assert warnings(canonicalize({"ID": "a"})) == ""

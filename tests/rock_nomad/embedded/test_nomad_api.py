@@ -96,8 +96,10 @@ async def test_a_broken_query_is_400(client: Client, query: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["ID", "Name", "TaskGroups", "Tasks", "Count", "Networks", "Meta"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["ID", "Name", "TaskGroups", "Tasks", "Count", "Networks", "Meta"]), inner)
+    ),
     max_leaves=12,
 )
 

@@ -166,10 +166,14 @@ def test_a_file_that_is_no_program_fails_in_nomads_words(cluster: Cluster, new_i
     job_id = new_id("noexec")
     with registered(cluster, bare_job(job_id, Config={"command": "/etc/passwd"})):
         events = wait_allocation(cluster, job_id, "failed")["TaskStates"]["rocklet"]["Events"]
-    assert events[2]["DriverError"] == (
-        "failed to launch command with executor: rpc error: code = Unknown desc = failed to start command "
-        'path="/etc/passwd" --- args=["/etc/passwd"]: fork/exec /etc/passwd: exec format error'
-    ) or "permission denied" in events[2]["DriverError"]
+    assert (
+        events[2]["DriverError"]
+        == (
+            "failed to launch command with executor: rpc error: code = Unknown desc = failed to start command "
+            'path="/etc/passwd" --- args=["/etc/passwd"]: fork/exec /etc/passwd: exec format error'
+        )
+        or "permission denied" in events[2]["DriverError"]
+    )
 
 
 def _is_dead(rows: list[Job]) -> bool:

@@ -138,7 +138,8 @@ async def test_nobody_is_asked_where_nobody_can_be(sighting: Sighting) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpus", "now", "expected"), [(1.0, 1001.0, False), (64.0, 1001.0, True), (1.0, 1181.0, True)],
+    ("cpus", "now", "expected"),
+    [(1.0, 1001.0, False), (64.0, 1001.0, True), (1.0, 1181.0, True)],
     ids=["busy", "impossible", "too late"],
 )
 def test_only_what_can_never_be_or_waited_too_long_is_hopeless(cpus: float, now: float, expected: bool) -> None:

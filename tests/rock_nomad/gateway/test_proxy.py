@@ -330,9 +330,7 @@ def test_a_stream_whose_connections_are_killed_loses_and_doubles_no_byte(
 
 @pytest.mark.slow
 async def test_heartbeats_pass_the_gateway(tmp_path: Path) -> None:
-    told = Settings(
-        sandbox_id="s", token_sha256=hashlib.sha256(b"t").hexdigest(), host="127.0.0.1", home=str(tmp_path)
-    )
+    told = Settings(sandbox_id="s", token_sha256=hashlib.sha256(b"t").hexdigest(), host="127.0.0.1", home=str(tmp_path))
     async with listen(told) as rocklet, _gateway(f"http://127.0.0.1:{rocklet.port}") as gateway, asyncio.timeout(60):
         begun = await gateway.call(START_COMMAND, StartCommandRequest(command=["sleep", "300"]), sandbox_id="s")
         path = FOLLOW_COMMAND.gateway_path.format(sandbox_id="s")

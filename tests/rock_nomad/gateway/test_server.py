@@ -42,7 +42,13 @@ async def gateway(embedded: Cluster) -> AsyncIterator[Gateway]:
 
 
 async def _send(
-    gateway: Gateway, method: str, path: str, *, body: object = None, query: Any = None, **headers: str  # noqa: ANN401
+    gateway: Gateway,
+    method: str,
+    path: str,
+    *,
+    body: object = None,
+    query: Any = None,  # noqa: ANN401
+    **headers: str,
 ) -> RockException | None:
     """The typed error of a request, or None; everything that is neither fails."""
     shown = {"Authorization": f"Bearer {gateway.key}", "Content-Type": "application/json"}

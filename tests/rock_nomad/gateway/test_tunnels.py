@@ -148,9 +148,7 @@ async def test_events_redirections_and_cut_answers_pass_as_such(served: Served) 
 
 @pytest.mark.slow
 async def test_a_websocket_passes_with_path_protocol_and_farewell(served: Served) -> None:
-    connect = served.gateway.session.ws_connect(
-        f"{served.root}/ws?a=1", protocols=["v1", "v2"], headers=served.headers
-    )
+    connect = served.gateway.session.ws_connect(f"{served.root}/ws?a=1", protocols=["v1", "v2"], headers=served.headers)
     async with connect as ws:
         assert ws.protocol == "v2"
         assert await ws.receive_str() == "/ws?a=1 v2 v1,v2"

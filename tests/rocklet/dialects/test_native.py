@@ -278,9 +278,7 @@ async def test_a_wrong_digest_replaces_nothing(caller: Caller, tmp_path: Path) -
         ("/etc/passwd/x", FileAccess),
     ],
 )
-async def test_a_path_that_cannot_be_read_is_a_typed_error(
-    caller: Caller, path: str, error: type[Exception]
-) -> None:
+async def test_a_path_that_cannot_be_read_is_a_typed_error(caller: Caller, path: str, error: type[Exception]) -> None:
     async with caller.http.get(DOWNLOAD.path, params={"path": path}) as reply:
         assert CODES[(await answer(reply))[1]] is error
 

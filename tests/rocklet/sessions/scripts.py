@@ -16,7 +16,7 @@ _PREAMBLE = "v='x y' n=3 e= arr=(one 'two three' 4); declare -A map=([k]='v w');
 _NAMES = st.sampled_from(["v", "w"])
 _CODES = st.sampled_from([0, 1, 3, 42, 126, 255])
 _FILES = st.sampled_from(["f1", "f2"])
-_SEPARATORS = st.sampled_from(["; ", "\n", "\n\n", " ;\n", "\n# it's \"a\" comment\n"])
+_SEPARATORS = st.sampled_from(["; ", "\n", "\n\n", " ;\n", '\n# it\'s "a" comment\n'])
 
 _ARITHMETIC = st.recursive(
     st.sampled_from(["n", "1", "7", "-2", "0x1f", "2#101", "${#v}", "${#arr[@]}"]),
@@ -34,7 +34,7 @@ _WORDS = st.one_of(
         [
             *("a", "bc", "'two  words'", "''", '""', "$'t\\tn\\n'", "\\$v", "\\\\", "ünï→日本", "a{1,2}b", "~+"),
             *("'it'\\''s'", '"a\\"b\\\\$"', "'$v `x` !!'", "*.none", "[a]", "a#b", "'#'", "'\n'", "!", "{1..3}"),
-            "\"it's\"",
+            '"it\'s"',
         ]
     ),
     st.sampled_from(_EXPANSIONS),
@@ -97,13 +97,13 @@ def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("g() ( {} exit {} ); g".format, body, _CODES),
         st.builds("r() {{ local d=$1; ((d)) || return 0; echo $d; {} r $((d - 1)); }}; r 2".format, body),
         st.builds("{{ {} }} 2>&1 | {}".format, body, st.sampled_from(["cat -A", "tr a-z A-Z", "tail -2", "wc -l"])),
-        st.builds("{{ {} }} 2>&1 | while IFS= read -r l; do echo \"[$l]\"; done".format, body),
+        st.builds('{{ {} }} 2>&1 | while IFS= read -r l; do echo "[$l]"; done'.format, body),
         st.builds("(set -o pipefail; {{ {} }} 2>&1 | cat; echo $?)".format, body),
         st.builds("{{ {} }} >{} 2>&1; cat {} 2>/dev/null".format, body, _FILES, _FILES),
         st.builds("{{ {} }} >>{}".format, body, _FILES),
         st.builds("{{ {} }} >/dev/null 2>&1".format, body),
         st.builds("({{ {} }} & wait $!)".format, body),
-        st.builds("x=\"$( {} )\"; echo \"$? $x\"".format, body),
+        st.builds('x="$( {} )"; echo "$? $x"'.format, body),
         st.builds("(set -e; {} echo end)".format, body),
         st.builds("(set -u; {} echo ${{nope}}; echo unreached) 2>/dev/null".format, body),
         st.builds("(trap 'echo err $?' ERR; set -E; {} )".format, body),

@@ -88,7 +88,7 @@ async def test_a_syntax_error_is_told_and_the_next_command_answers(bash: Caller,
 
 
 async def test_every_byte_value_comes_back_as_it_was_printed(bash: Caller) -> None:
-    done = await bash.run("for i in {0..255}; do printf \"\\\\x$(printf %x $i)\"; done")
+    done = await bash.run('for i in {0..255}; do printf "\\\\x$(printf %x $i)"; done')
     expected = bytes(range(256)).decode("utf-8", "backslashreplace")
     assert done.output == expected
 
@@ -145,7 +145,7 @@ async def test_commands_are_what_the_kernel_takes_first(bash: Caller) -> None:
         "PROMPT_COMMAND=('echo a' 'echo b')",
         "set -u; echo $nope",
         "unset PATH; PATH=/usr/bin:/bin",
-        "printf() { echo mine; }; eval() { echo mine; }; echo() { command echo \"$@\"; }; unset -f echo",
+        'printf() { echo mine; }; eval() { echo mine; }; echo() { command echo "$@"; }; unset -f echo',
         "alias printf='echo no' eval='echo no' builtin='echo no' exit='echo no'",
         "exec </dev/null",
         "exec 0<&-",
@@ -233,7 +233,7 @@ async def test_the_end_of_the_shell_is_told_at_once_and_a_new_one_answers(
     assert (done.exit_code, done.shell_restarted, done.timed_out) == (exit_code, True, False)
     assert "without its variables" in done.failure_reason
     assert done.duration < 15  # long before the timeout
-    after = await bash.run("echo \"[$x]\"; pwd")
+    after = await bash.run('echo "[$x]"; pwd')
     assert after.output == f"[]\n{(await bash.run('echo $PWD')).output}"
     assert not after.shell_restarted
 
@@ -387,8 +387,12 @@ async def test_an_interactive_program_talks_back_until_it_is_quit(bash: Caller) 
 
 
 async def test_the_first_of_several_expected_texts_is_told_and_the_rest_is_kept(bash: Caller) -> None:
-    asked = await bash.run("printf 'name? '; read x; printf 'age? '; read y; echo $x is $y",
-                           interactive=True, expect=["age? ", "name? "], timeout=20.0)
+    asked = await bash.run(
+        "printf 'name? '; read x; printf 'age? '; read y; echo $x is $y",
+        interactive=True,
+        expect=["age? ", "name? "],
+        timeout=20.0,
+    )
     assert (asked.output, asked.expect_string) == ("name? ", "name? ")
     asked = await bash.run("Ann", interactive=True, expect=["age? "], timeout=20.0)
     assert (asked.output, asked.expect_string) == ("age? ", "age? ")

@@ -38,8 +38,6 @@ async def run(shell: Shell, command: str) -> tuple[str, int]:
     return await shell.take_output().text(), exit_code
 
 
-
-
 def test_bash_is_preferred_and_a_path_without_shells_is_an_error() -> None:
     assert find_flavor(_PATH)[0].name == "bash"
     with pytest.raises(InvalidRequest, match="neither bash nor sh"):

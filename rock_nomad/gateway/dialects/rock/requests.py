@@ -283,9 +283,7 @@ def to_execute(request: ExecuteRequest) -> m.ExecuteRequest:
 
     Raises InvalidRequest.
     """
-    return wire(
-        m.ExecuteRequest, command=request.command, timeout=request.timeout, cwd=request.cwd, env=request.env
-    )
+    return wire(m.ExecuteRequest, command=request.command, timeout=request.timeout, cwd=request.cwd, env=request.env)
 
 
 def to_list(request: ListRequest) -> m.ListSandboxesRequest:

@@ -56,9 +56,7 @@ _NO_HOST_PROXY = "hosts are not reached through the gateway; sandboxes are, at /
 
 async def _start(asked: Asked[StartRequest]) -> _Json:
     spec = to_spec(asked.request, asked.http.headers)
-    wanted = CreateSandboxRequest(
-        spec=spec, hold=quirks.START_HOLD, on_existing="replace_ended", on_abandoned="stop"
-    )
+    wanted = CreateSandboxRequest(spec=spec, hold=quirks.START_HOLD, on_existing="replace_ended", on_abandoned="stop")
     return render_start(await asked.perform(CREATE_SANDBOX, wanted), asked.gateway)
 
 
@@ -190,9 +188,7 @@ CALLS: tuple[RockCall[Any], ...] = (
     RockCall("POST", "/start", StartRequest, _start_and_wait, "start sandbox failed", is_long=True),
     RockCall("GET", "/get_status", StatusRequest, _get_status, "get sandbox status failed"),
     RockCall("GET", "/is_alive", SandboxRequest, _is_alive, "get sandbox is alive failed"),
-    RockCall(
-        "GET", "/get_sandbox_statistics", SandboxRequest, _get_statistics, "get sandbox statistics failed"
-    ),
+    RockCall("GET", "/get_sandbox_statistics", SandboxRequest, _get_statistics, "get sandbox statistics failed"),
     RockCall("POST", "/stop", SandboxRequest, _stop, "stop sandbox failed"),
     RockCall("POST", "/delete", SandboxRequest, _delete, "delete sandbox failed"),
     RockCall("POST", "/restart", SandboxRequest, _restart, "restart sandbox failed"),

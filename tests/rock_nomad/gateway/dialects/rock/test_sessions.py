@@ -76,9 +76,7 @@ async def test_a_trainers_idioms_bring_the_same_with_rocks_client_and_with_ours(
         folder = tmp_path / name
         folder.mkdir()
         arguments = (str(folder), seconds(20, 2), seconds(60, 3))
-        status, said = await run_sample(
-            "trainer_idioms.py", gateway, *arguments, folder=folder, python=python
-        )
+        status, said = await run_sample("trainer_idioms.py", gateway, *arguments, folder=folder, python=python)
         assert status == 0, said
         told[name] = [json.loads(line[5:]) for line in said.splitlines() if line.startswith("told:")]
     assert told["theirs"] == told["ours"] == [_TOLD, _TOLD]
@@ -105,9 +103,7 @@ def test_every_line_with_which_a_trainer_imports_rock_works() -> None:
 
 
 @pytest.mark.timeout(900)
-async def test_a_command_may_take_longer_than_its_client_waits_for_a_byte(
-    gateway: Gateway, tmp_path: Path
-) -> None:
+async def test_a_command_may_take_longer_than_its_client_waits_for_a_byte(gateway: Gateway, tmp_path: Path) -> None:
     status, said = await run_sample("long_commands.py", gateway, seconds(310, 6), folder=tmp_path)
     assert status == 0, said
 
