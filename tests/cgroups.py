@@ -1,4 +1,4 @@
-"""Cgroups of this machine with a limit, for what is to meet one."""
+"""Cgroups of this machine: those there are, and new ones with a limit, for what is to meet one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["limited_cgroup"]
+__all__ = ["find_cgroups", "limited_cgroup"]
+
+_ROOT = "/sys/fs/cgroup"
+
+
+def find_cgroups(pattern: str) -> list[Path]:
+    """The cgroups, and their files, whose path is so; others come and go while they are looked for."""
+    found = (Path(folder, name) for folder, folders, files in os.walk(_ROOT) for name in (*folders, *files))
+    return [path for path in found if path.match(pattern)]
 
 
 @contextlib.contextmanager
@@ -20,7 +28,7 @@ def limited_cgroup(controller: str, limit: int, *, v1: str, v2: str) -> Iterator
 
     The limit's file is called otherwise in each hierarchy.  What is in the cgroup at the end is killed.
     """
-    for root, name in ((f"/sys/fs/cgroup/{controller}", v1), ("/sys/fs/cgroup", v2)):
+    for root, name in ((f"{_ROOT}/{controller}", v1), (_ROOT, v2)):
         group = Path(root) / f"rocklet-test-{secrets.token_hex(4)}"
         try:
             group.mkdir()

@@ -53,13 +53,13 @@ def _version(name: str) -> str | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """End with a line that says what was real, and one of what the embedded cluster could not show."""
-    if terminalreporter.config.getoption("lf", default=False):
-        return  # a second look at some tests says nothing of the whole
     versions = {name: _version(name) for name in REAL_PARTS}
     had = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     lacked = ", ".join(name for name, version in versions.items() if not version)
     absent = f" (not on this machine: {lacked})" if lacked else ""
     terminalreporter.write_line(f"real parts: {had or 'none'}{absent}")
+    if terminalreporter.config.getoption("lf", default=False):
+        return  # a second look at some tests has no such counts
     if lacking := _beyond_embedded(itertools.chain.from_iterable(terminalreporter.stats.values())):
         counts = ", ".join(f"{need} {count}" for need, count in lacking.most_common())
         terminalreporter.write_line(f"embedded could not run {lacking.total()}: {counts}")

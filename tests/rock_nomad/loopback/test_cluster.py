@@ -14,6 +14,7 @@ import pytest
 from rock_nomad.loopback.cluster import Description
 from rock_nomad.loopback.leftovers import sweep
 from rock_nomad.loopback.places import claim_place
+from tests.cgroups import find_cgroups
 from tests.cluster import Cluster, run_cluster
 from tests.processes import pids_naming
 
@@ -48,10 +49,6 @@ def run(cluster: Cluster, job_id: str) -> str:
     assert cluster.nomad("PUT", "/v1/jobs", {"Job": sleeper(job_id)}).status == 200
     rows = cluster.wait_for(f"/v1/job/{job_id}/allocations", lambda rows: rows and rows[0]["ClientStatus"] == "running")
     return str(rows[0]["ID"])
-
-
-def _control_groups_of(alloc_id: str) -> list[Path]:
-    return [*Path("/sys/fs/cgroup").rglob(f"{alloc_id}.*")]
 
 
 def test_a_client_that_was_killed_finds_its_tasks_again(cluster: Cluster) -> None:
@@ -91,9 +88,9 @@ def test_the_end_of_its_owners_stdin_leaves_nothing() -> None:
     with run_cluster("real") as cluster:
         alloc_id = run(cluster, "left")
         assert pids_naming(alloc_id)
-        assert _control_groups_of(alloc_id)
+        assert find_cgroups(f"{alloc_id}.*")
     assert not pids_naming(alloc_id)
-    assert not _control_groups_of(alloc_id)
+    assert not find_cgroups(f"{alloc_id}.*")
     assert alloc_id not in Path("/proc/self/mounts").read_text()
 
 
