@@ -17,11 +17,13 @@ __all__ = ["check_syntax"]
 _TIMEOUT = 30.0  # seconds; a megabyte takes some 50 ms
 _SYNTAX_ERROR = 2  # the exit code that bash and sh have for it
 _OWN_NAME = re.compile(r"^\S*sh: ", re.MULTILINE)
-# Without what opens something: backslashes, substitutions, brackets, braces.  Possessive, so that none is tried twice.
-_WORD = r"""(?:[\w./:=,@%+~?*^-]|\$[\w?$]|'[^']*+'|"(?:[^"\\`$]|\$[\w?$])*+")++"""
+# Without what opens something: backslashes, substitutions, brackets, braces.  Each part begins with characters of its
+# own, so that there is one way to match.  No possessive quantifiers: Python 3.11.2 takes "ls'" for a word with them.
+_WORD = r"""(?:[\w./:=,@%+~?*^-]|\$[\w?$]|'[^']*'|"(?:[^"\\`$]|\$[\w?$])*")+"""
+_WORD_ENDS = r"""(?![\w./:=,@%+~?*^$'"<>-])"""
 _TOKEN = re.compile(
-    rf"(?P<blank>[ \t]++)|(?P<newline>\n)|(?P<join>&&|\|\||[;|])"
-    rf"|(?P<redirection>\d?(?:>&\d|(?:>>?|<)[ \t]*+{_WORD}(?![<>])))|(?P<word>{_WORD})",
+    rf"(?P<blank>[ \t]+)|(?P<newline>\n)|(?P<join>&&|\|\||[;|])"
+    rf"|(?P<redirection>\d?(?:>&\d|(?:>>?|<)[ \t]*{_WORD}{_WORD_ENDS}))|(?P<word>{_WORD})",
     re.ASCII,
 )
 _LONGEST_PLAIN = 4096  # characters that are looked at here: a millisecond, where a fork takes several
