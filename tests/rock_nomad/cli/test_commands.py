@@ -61,7 +61,7 @@ def test_a_file_can_be_its_stdin(dev: Dev, sandbox: str, tmp_path: Path) -> None
         ran = subprocess.run(
             command, cwd=ROOT, env=dev.environment, stdin=stdin, capture_output=True, timeout=60, check=False
         )
-    assert (ran.stdout.strip(), ran.returncode) == (b"256000", 0)
+    assert (ran.stdout.strip(), ran.returncode) == (b"256000", 0), ran.stderr
 
 
 def test_ctrl_c_ends_the_command(dev: Dev, sandbox: str) -> None:
