@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import shlex
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from rock.wire.frames import FRAMES_TYPE, HEARTBEAT, FrameKind, encode_frame
 from rocklet.actions import Call
 from rocklet.command_log import CommandLog
 from rocklet.execute import Program, ProgramEnd
+from rocklet.faults import explain_fault
 from rocklet.files import Stream
 from rocklet.processes import Children
 from rocklet.sessions.bash import BashSession
@@ -34,8 +34,6 @@ from rocklet.surroundings import Surroundings
 from rocklet.waiting import wait_first
 
 __all__ = ["CommandFollowing", "Commands"]
-
-log = logging.getLogger(__name__)
 
 _SHOWN = 200  # characters of a command in its status
 
@@ -244,9 +242,8 @@ class _Command:
             end = await self.work.run(self._call)
         except RockException as error:  # its session was closed, or is busy: nobody waits to whom that could be raised
             end = _ended_early(error.message)
-        except Exception:  # the outermost edge: it would take the rocklet along
-            log.exception("command %s failed by a fault of ours", self.command_id)
-            end = _ended_early("a fault inside the rocklet; its log has more under the command's id")
+        except Exception as fault:  # noqa: BLE001 - the outermost edge: it would take the rocklet along
+            end = _ended_early(explain_fault(fault, self.command_id).message)
         self._stop_expecting()
         self.ended.set_result(end)
         self.log.end()

@@ -22,6 +22,16 @@ _Port = Annotated[int, Meta(ge=0, le=65535)]
 _Positive = Annotated[int, Meta(ge=1)]
 _ForwardedPort = Annotated[int, Meta(ge=1, le=65535)]
 
+_LIMITS = {
+    "command_limit": "a number of commands, 1 or more",
+    "command_log_bytes": "bytes, 1 or more",
+    "session_limit": "a number of sessions, 1 or more",
+    "read_bytes": "bytes, 1 or more",
+    "body_bytes": "bytes, 1 or more",
+    "archive_files": "a number of files, 1 or more",
+    "archive_bytes": "bytes, 1 or more",
+}
+"""What must stand in `ROCKLET_` and the name in capitals, for a limit other than that of `Settings`."""
 _DEVICE_VARIABLES = ("NVIDIA_", "CUDA_")
 """How the names begin by which a node's device plugin tells a task the devices it has been given."""
 
@@ -104,13 +114,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
         home=home,
         owns_home="ROCKLET_HOME" in environ,
         gem_python=environ.get("ROCKLET_GEM_PYTHON", ""),
-        command_limit=read.optional("ROCKLET_COMMAND_LIMIT", _Positive, "a number of commands, 1 or more", 256),
-        command_log_bytes=read.optional("ROCKLET_COMMAND_LOG_BYTES", _Positive, "bytes, 1 or more", 2**30),
-        session_limit=read.optional("ROCKLET_SESSION_LIMIT", _Positive, "a number of sessions, 1 or more", 256),
-        read_bytes=read.optional("ROCKLET_READ_BYTES", _Positive, "bytes, 1 or more", 64 * 2**20),
-        body_bytes=read.optional("ROCKLET_BODY_BYTES", _Positive, "bytes, 1 or more", 96 * 2**20),
-        archive_files=read.optional("ROCKLET_ARCHIVE_FILES", _Positive, "a number of files, 1 or more", 100_000),
-        archive_bytes=read.optional("ROCKLET_ARCHIVE_BYTES", _Positive, "bytes, 1 or more", 64 * 2**30),
+        **read.limits(),
         dialect=_convert("--dialect", options.get("--dialect", "native"), _Dialect, "native or swerex"),
     )
 
@@ -145,6 +149,11 @@ class _Reader:
         """The value of a variable, or the default where it is unset or empty."""
         given = self._environ.get(name)
         return _convert(name, given, kind, expected) if given else default
+
+    def limits(self) -> dict[str, int]:
+        """The limits that are set."""
+        given = {name: f"ROCKLET_{name.upper()}" for name in _LIMITS if self._environ.get(f"ROCKLET_{name.upper()}")}
+        return {name: self.required(variable, _Positive, _LIMITS[name]) for name, variable in given.items()}
 
     def json(self, name: str, kind: type[_T] | Any, expected: str, default: _T) -> _T:  # noqa: ANN401 - an annotated type
         """The value of a variable that holds JSON."""
