@@ -16,9 +16,11 @@ import pytest
 
 from tests.cluster import missing_parts
 
-__all__ = ["DEVS", "ROOT", "Dev", "clean_environment", "rock_nomad", "start_dev"]
+__all__ = ["DEVS", "ROOT", "SMALL", "Dev", "clean_environment", "rock_nomad", "start_dev"]
 
 ROOT = Path(__file__).parents[1]
+SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
+"""What `submit` is told for a sandbox beside many others."""
 _BIN = Path(sys.executable).parent
 _LACKED = missing_parts("real")
 

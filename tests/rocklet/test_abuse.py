@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import io
 import os
-import subprocess
 import tarfile
 import zipfile
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -92,17 +91,6 @@ async def test_a_fork_bomb_ends_at_the_limit_of_processes_and_the_rocklet_serves
             await caller.call(CLOSE_ROCKLET)
             assert await process.wait() == RockletExit.CLOSED
         assert Path(wrapper[-1]).read_text() == ""
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], check=False).returncode:
-        pytest.skip("no small disk: only root may mount")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 async def test_a_full_disk_is_told_on_each_wire_and_holds_nothing_half_written(small_disk: Path) -> None:

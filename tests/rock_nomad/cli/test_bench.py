@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from tests.clis import Dev
+from tests.clis import SMALL, Dev
 
 pytestmark = pytest.mark.slow
-
-SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
 
 
 def test_every_way_to_a_sandbox_is_measured_and_nothing_is_left_in_it(dev: Dev) -> None:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ import pytest
 from tests.clis import ROOT, Dev
 
 pytestmark = pytest.mark.slow
-
-SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
-
-
-@pytest.fixture(scope="module")
-def sandbox(dev: Dev) -> Iterator[str]:
-    dev.rock_nomad("submit", *SMALL, "--id", "commands")
-    yield "commands"
-    dev.rock_nomad("stop", "commands")
 
 
 def _begin(dev: Dev, *arguments: str) -> subprocess.Popen[bytes]:

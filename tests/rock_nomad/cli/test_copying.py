@@ -3,15 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rock_nomad.cli.copying import split_place
 from tests.clis import ROOT, Dev
-
-SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
 
 
 @pytest.mark.parametrize(
@@ -29,13 +26,6 @@ def test_a_place_is_local_or_in_a_sandbox(text: str, place: tuple[str | None, st
     assert split_place(text) == place
 
 
-@pytest.fixture(scope="module")
-def sandbox(dev: Dev) -> Iterator[str]:
-    dev.rock_nomad("submit", *SMALL, "--id", "copies")
-    yield "copies"
-    dev.rock_nomad("stop", "copies")
-
-
 @pytest.mark.slow
 def test_a_directory_goes_there_and_back(dev: Dev, sandbox: str, tmp_path: Path) -> None:
     source = tmp_path / "project"
@@ -44,7 +34,8 @@ def test_a_directory_goes_there_and_back(dev: Dev, sandbox: str, tmp_path: Path)
     (source / "bin" / "run").chmod(0o755)
     (source / "data").write_bytes(os.urandom(3 * 2**20))
     (source / "link").symlink_to("bin/run")
-    assert dev.rock_nomad("cp", str(source), f"{sandbox}:~/new").returncode == 0
+    there = dev.rock_nomad("cp", str(source), f"{sandbox}:~/new")
+    assert there.returncode == 0, there.stderr
     ran = dev.rock_nomad("exec", sandbox, "--shell", "--", "~/new/link")
     assert (ran.stdout, ran.stderr) == ("ran\n", "")
     assert dev.rock_nomad("cp", f"{sandbox}:~/new", str(tmp_path / "back")).returncode == 0
@@ -83,14 +74,14 @@ def _cp(dev: Dev, source: str, target: str, *, given: bytes = b"") -> subprocess
     ("source", "target", "complaint"),
     [
         ("a", "b", "the other is not"),
-        ("copies:/a", "copies:/b", "the other is not"),
-        ("/nowhere/at/all", "copies:/tmp", "/nowhere/at/all"),
-        ("copies:/nowhere/at/all", "x", "there is no file /nowhere/at/all"),
-        ("copies:/dev/zero", "x", "neither a file nor a directory"),
-        ("copies:relative", "x", "it must be absolute"),
+        ("SANDBOX:/a", "SANDBOX:/b", "the other is not"),
+        ("/nowhere/at/all", "SANDBOX:/tmp", "/nowhere/at/all"),
+        ("SANDBOX:/nowhere/at/all", "x", "there is no file /nowhere/at/all"),
+        ("SANDBOX:/dev/zero", "x", "neither a file nor a directory"),
+        ("SANDBOX:relative", "x", "it must be absolute"),
         ("nobody:/a", "x", "there is no sandbox nobody"),
     ],
 )
 def test_a_wrong_copy_is_explained(dev: Dev, sandbox: str, source: str, target: str, complaint: str) -> None:
-    ran = dev.rock_nomad("cp", source, target)
+    ran = dev.rock_nomad("cp", source.replace("SANDBOX", sandbox), target.replace("SANDBOX", sandbox))
     assert (ran.returncode, complaint in ran.stderr) == (2, True), ran.stderr

@@ -15,9 +15,7 @@ import pytest
 from rock.wire.errors import InvalidRequest
 from rock_nomad.cli.forwarding import parse_ports
 from tests import sandbox_server
-from tests.clis import ROOT, Dev
-
-SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
+from tests.clis import ROOT, SMALL, Dev
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from tests.clis import ROOT, Dev
+from tests.clis import ROOT, SMALL, Dev
 
 pytestmark = pytest.mark.slow
-
-SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
-
-
-@pytest.fixture(scope="module")
-def sandbox(dev: Dev) -> Iterator[str]:
-    dev.rock_nomad("submit", *SMALL, "--id", "logs")
-    yield "logs"
-    dev.rock_nomad("stop", "logs")
 
 
 def _begin(dev: Dev, sandbox: str, command: str) -> str:
@@ -42,14 +32,14 @@ def test_the_rocklets_log_is_printed_while_it_lives_and_after_its_end(dev: Dev) 
 
 
 def test_a_command_in_the_background_is_followed_to_its_end(dev: Dev, sandbox: str) -> None:
-    dev.rock_nomad("exec", sandbox, "--", "mkfifo", "/tmp/rock-logs-gate")
-    script = "echo one; echo other >&2; read go < /tmp/rock-logs-gate; echo two; rm /tmp/rock-logs-gate"
+    dev.rock_nomad("exec", sandbox, "--shell", "--", "mkfifo ~/gate")
+    script = "echo one; echo other >&2; read go < ~/gate; echo two; rm ~/gate"
     pid = _begin(dev, sandbox, f"nohup sh -c '{script}' > ~/out 2> ~/err")
     assert dev.rock_nomad("logs", sandbox, "--process", pid, "--stderr").stdout == "other\n"
     with _follow(dev, sandbox, "--process", pid) as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == "one\n"
-        dev.rock_nomad("exec", sandbox, "--shell", "--", "echo go > /tmp/rock-logs-gate")
+        dev.rock_nomad("exec", sandbox, "--shell", "--", "echo go > ~/gate")
         assert follower.stdout.read() == "two\n"
         assert follower.wait(timeout=120) == 0
 
@@ -68,13 +58,13 @@ def test_whoever_has_seen_enough_may_close_the_pipe(dev: Dev, sandbox: str) -> N
     ("arguments", "said"),
     [
         (["nobody"], "there is no sandbox nobody"),
-        (["logs", "--process", "2147483647"], "no process 2147483647 runs in sandbox logs"),
+        (["SANDBOX", "--process", "2147483647"], "no process 2147483647 runs in sandbox SANDBOX"),
         (["nobody", "--process", "1"], "there is no sandbox nobody"),
     ],
 )
 def test_what_has_no_log_says_so(dev: Dev, sandbox: str, arguments: list[str], said: str) -> None:
-    ran = dev.rock_nomad("logs", *arguments)
-    assert (ran.returncode, said in ran.stderr, ran.stdout) == (2, True, "")
+    ran = dev.rock_nomad("logs", *(argument.replace("SANDBOX", sandbox) for argument in arguments))
+    assert (ran.returncode, said.replace("SANDBOX", sandbox) in ran.stderr, ran.stdout) == (2, True, "")
 
 
 def test_a_command_that_writes_to_no_file_says_how_it_would(dev: Dev, sandbox: str) -> None:

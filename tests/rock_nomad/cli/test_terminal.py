@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -12,15 +13,7 @@ from tests.clis import ROOT, Dev
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--image", "python:3.11", "--memory", "256m", "--cpus", "0.05", "--disk", "32m")
 TIMEOUT = 60  # seconds
-
-
-@pytest.fixture(scope="module")
-def sandbox(dev: Dev) -> Iterator[str]:
-    dev.rock_nomad("submit", *SMALL, "--id", "terminal")
-    yield "terminal"
-    dev.rock_nomad("stop", "terminal")
 
 
 @contextmanager
@@ -73,12 +66,12 @@ def test_a_shell_takes_keys_ctrl_c_and_a_new_size_and_ends_with_its_exit_code(de
 
 
 @pytest.mark.parametrize("editor", ["vi", "less"])
-def test_a_program_that_paints_the_screen_works(dev: Dev, sandbox: str, editor: str) -> None:
+def test_a_program_that_paints_the_screen_works(dev: Dev, sandbox: str, editor: str, tmp_path: Path) -> None:
     if shutil.which(editor) is None:
         pytest.skip(f"no {editor} on this machine")
-    text = "".join(f"line {number}\n" for number in range(100))
-    dev.rock_nomad("exec", sandbox, "--shell", "--", f"printf '{text}' > /tmp/rock-shell-test.txt")
-    with at_terminal(dev, sandbox, "--", editor, "/tmp/rock-shell-test.txt") as terminal:
+    written = tmp_path / "text"
+    written.write_text("".join(f"line {number}\n" for number in range(100)))
+    with at_terminal(dev, sandbox, "--", editor, str(written)) as terminal:
         terminal.expect_exact("line 20")
         terminal.send("G")
         terminal.expect_exact("99")  # vi paints only what differs
@@ -88,8 +81,7 @@ def test_a_program_that_paints_the_screen_works(dev: Dev, sandbox: str, editor: 
         else:
             terminal.send("q")
         assert _exit_code(terminal) == 0
-    written = dev.rock_nomad("exec", sandbox, "--", "tail", "-n", "1", "/tmp/rock-shell-test.txt").stdout
-    assert written == ("from the other side\n" if editor == "vi" else "line 99\n")
+    assert written.read_text().splitlines()[-1] == ("from the other side" if editor == "vi" else "line 99")
 
 
 def test_the_terminal_is_as_it_was_afterwards(dev: Dev, sandbox: str) -> None:
