@@ -34,6 +34,26 @@ _LIMITS = {
 """What must stand in `ROCKLET_` and the name in capitals, for a limit other than that of `Settings`."""
 _DEVICE_VARIABLES = ("NVIDIA_", "CUDA_")
 """How the names begin by which a node's device plugin tells a task the devices it has been given."""
+_NO_IMAGES_VARIABLES = ("ROCKLET_", "NOMAD_", "CONSUL_", "VAULT_")
+"""How the names begin of what a job and its node tell a container beside what its image says, secrets among it."""
+_ROCKLETS_OWN = frozenset(
+    (
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "TERM",
+        "_",
+        "LD_PRELOAD",
+        "LD_AUDIT",
+        "OPENSSL_CONF",
+        "LC_CTYPE",
+    )
+)
+"""What says who started the rocklet and where, how its libraries are loaded, and what its Python adds where no language
+is set (PEP 538): commands have their own."""
 
 
 class BadSetting(Exception):
@@ -53,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds; likewise the next two."""
     max_lifetime: float = DEFAULT_MAX_LIFETIME
     lease: float | None = None
+    image_env: dict[str, str] = {}
+    """What the sandbox's image has every program told; empty where there is no image, and the node would speak."""
     env: dict[str, str] = {}
     """The sandbox's environment, for commands."""
     ports: list[int] = []
@@ -105,6 +127,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str] | None = 
         idle_timeout=read.optional("ROCKLET_IDLE_TIMEOUT", Seconds, "seconds, more than 0", DEFAULT_IDLE_TIMEOUT),
         max_lifetime=read.optional("ROCKLET_MAX_LIFETIME", Seconds, "seconds, more than 0", DEFAULT_MAX_LIFETIME),
         lease=read.optional("ROCKLET_LEASE", Seconds, "seconds, more than 0", None),
+        image_env={} if "ROCKLET_HOME" in environ else _pick_image_variables(environ),
         env={
             **{name: value for name, value in environ.items() if name.startswith(_DEVICE_VARIABLES)},
             **read.json("ROCKLET_ENV", dict[EnvName, EnvValue], "a JSON object of names and texts", {}),
@@ -130,6 +153,14 @@ def _read_options(arguments: Sequence[str]) -> dict[str, str]:
         if not options[name]:
             raise BadSetting(f"{name} has no value; write {name} VALUE")
     return options
+
+
+def _pick_image_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in _ROCKLETS_OWN and not name.startswith(_NO_IMAGES_VARIABLES)
+    }
 
 
 class _Reader:

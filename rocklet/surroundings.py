@@ -38,7 +38,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 def plan_surroundings(settings: Settings, *, user: str | None, cwd: str | None, env: Mapping[str, str]) -> Surroundings:
     """What a command starts in, by what its request says and, where that is silent, the sandbox's settings.
 
-    The environment is built, never inherited, so that nothing the rocklet was told reaches a command.
+    The environment is built, never inherited, so that nothing the rocklet was told reaches a command; what the
+    sandbox's image says does, as with `docker exec`.
     Raises InvalidRequest: no such user, or a relative directory.
     """
     account = _find_account(user)
@@ -46,9 +47,10 @@ def plan_surroundings(settings: Settings, *, user: str | None, cwd: str | None, 
     return Surroundings(
         env={
             "PATH": _PATH,
+            "LANG": "C.UTF-8",
+            **settings.image_env,
             "HOME": shown.home if account or not settings.owns_home else settings.home,
             "USER": shown.name,
-            "LANG": "C.UTF-8",
             "TERM": "dumb",
             **settings.env,
             **env,

@@ -32,12 +32,25 @@ import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
-__all__ = ["DOCKER_HOST", "PASSWORD", "USERNAME", "Engine", "Registry", "open_engine", "run_engine", "serve_registry"]
+__all__ = [
+    "DOCKER_HOST",
+    "IMAGE_PATH",
+    "PASSWORD",
+    "USERNAME",
+    "Engine",
+    "Registry",
+    "open_engine",
+    "run_engine",
+    "serve_registry",
+]
 
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 USERNAME = "puller"
 PASSWORD = 'pull "me"\'s ${HOME} <é&#=\\'
 """With whatever a shell, a template, a dotenv file or Nomad's interpolation could stumble over."""
+
+IMAGE_PATH = "/opt/of-the-image:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What every image that is made here says in `ENV`."""
 
 _HTPASSWD = f"{USERNAME}:$2b$04$abcdefghijklmnopqrstuuHXuAW/CUacYl5n2uX8Sn.oANKr24Dqi\n"
 _LABEL = "rock-nomad-tests"
@@ -110,8 +123,9 @@ class Engine:
     def import_image(self, name: str, archive: tarfile.TarFile) -> str:
         """An image of a root file system, by the name it got."""
         archive.close()
+        changes = [f"LABEL {_LABEL}={self.run}", f"ENV PATH={IMAGE_PATH}", "ENV TERM=of-the-image"]
         said = self.client.import_image_from_file(
-            archive.name, repository=f"{_LABEL}/{name}", tag=self.run, changes=[f"LABEL {_LABEL}={self.run}"]
+            archive.name, repository=f"{_LABEL}/{name}", tag=self.run, changes=changes
         )
         assert '"error"' not in said, said
         return f"{_LABEL}/{name}:{self.run}"

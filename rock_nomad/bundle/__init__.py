@@ -20,11 +20,10 @@ BUNDLE_MOUNT = "/opt/rocklet"
 """Where sandboxes find the bundle of a node."""
 
 BUNDLE_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
-    {"LD_PRELOAD": "", "LD_AUDIT": "", "OPENSSL_CONF": "/dev/null", "SSL_CERT_FILE": "/dev/null"}
+    {"LD_PRELOAD": "", "LD_AUDIT": "", "OPENSSL_CONF": "/dev/null"}
 )
 """The variables that it must be started with: against libraries that the image would have every program load, made for
-another C library, and against its OpenSSL's own configuration and certificates: aiohttp reads these when it is
-imported, 40 ms of the start of a rocklet, which speaks no TLS.  Commands inherit nothing of them."""
+another C library, and against the configuration of the image's OpenSSL.  Commands do not inherit them."""
 
 
 def bundle_command(folder: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from rock.wire.spec import Registry
 from rock_nomad.names import new_sandbox_id
 from tests.bundles import need_bundle
 from tests.cluster import Cluster
-from tests.engine import PASSWORD, USERNAME, Engine
+from tests.engine import IMAGE_PATH, PASSWORD, USERNAME, Engine
 from tests.engine import Registry as ImageRegistry
 from tests.gateways import Gateway, start_gateway
 from tests.rl_rock import run_sample
@@ -84,6 +84,23 @@ async def test_a_sandbox_is_its_image_and_no_more_than_it_may_be(gateway: Gatewa
     assert (told["HostConfig"]["PidsLimit"], told["HostConfig"]["Memory"]) == (99, MEMORY)
     assert told["Config"]["Labels"]["com.rock-nomad.tenant"] == "team-a"
     assert not told["HostConfig"]["Privileged"]
+
+
+async def test_commands_are_told_what_the_image_says_and_nothing_the_rocklet_was(
+    gateway: Gateway, engine: Engine
+) -> None:
+    created = await _create(gateway, image=engine.busybox, env={"COLOUR": "red"})
+    told = dict(line.split("=", 1) for line in (await _run(gateway, created.sandbox_id, "env")).splitlines())
+    assert told == {
+        "HOSTNAME": (await _run(gateway, created.sandbox_id, "hostname")).strip(),
+        "PATH": IMAGE_PATH,
+        "COLOUR": "red",
+        "HOME": "/root",
+        "USER": "root",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "NVIDIA_VISIBLE_DEVICES": "void",
+    }
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,14 @@ async def test_each_clock_ends_the_rocklet_with_its_own_code(settings: dict[str,
         assert await process.wait() == exit_code
 
 
+async def test_it_reads_no_certificates_of_the_image_which_are_its_commands(tmp_path: Path) -> None:
+    certificates = tmp_path / "certificates"
+    os.mkfifo(certificates)  # whoever reads it, waits
+    async with asyncio.timeout(60), start_rocklet("env", f"SSL_CERT_FILE={certificates}") as (url, token, _):
+        seen = await post(url, token, "/v1/execute", command=["printenv", "SSL_CERT_FILE"])
+        assert seen["stdout"] == f"{certificates}\n"
+
+
 async def test_a_close_by_request_is_answered_and_ends_it_with_0() -> None:
     async with start_rocklet() as (url, token, process), asyncio.timeout(10):
         assert await post(url, token, "/v1/close") == {}

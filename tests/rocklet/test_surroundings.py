@@ -1,3 +1,4 @@
+import pwd
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,17 @@ def test_commands_see_the_devices_they_were_given_and_nothing_else_the_rocklet_w
     planned = plan_surroundings(read_settings(["--port", "0"], environ), user=None, cwd=None, env={})
     assert planned.env["NVIDIA_VISIBLE_DEVICES"] == "GPU-1,GPU-2"
     assert not {DIGEST, "hunter2"} & set(planned.env.values())
+
+
+def test_commands_see_what_the_image_says_but_how_they_are_started() -> None:
+    image = {"PATH": "/opt/conda/bin:/bin", "SSL_CERT_FILE": "/opt/ca.pem", "LANG": "C"}
+    others = {"HOME": "/nowhere", "TERM": "xterm", "LD_PRELOAD": "", "NOMAD_TOKEN": "hunter2", "CONSUL_HTTP_TOKEN": "x"}
+    environ = {"ROCKLET_SANDBOX_ID": "a", "ROCKLET_TOKEN_SHA256": DIGEST, "ROCKLET_ENV": '{"LANG": "de"}'}
+    settings = read_settings(["--port", "0"], {**image, **others, **environ})
+    planned = plan_surroundings(settings, user=None, cwd=None, env={"COLOUR": "red"}).env
+    home, user = planned.pop("HOME"), planned.pop("USER")
+    assert home == pwd.getpwnam(user).pw_dir
+    assert planned == {**image, "LANG": "de", "TERM": "dumb", "COLOUR": "red"}
 
 
 def test_a_user_that_is_not_there_is_named(settings: Settings) -> None:
