@@ -489,7 +489,8 @@ class FileFacts(_Result, frozen=True, kw_only=True):
     path: str
     size: int
     """Bytes."""
-    sha256: str
+    sha256: str | None = None
+    """Of an uploaded body, 64 hex digits; None after a text, which is no stream that could lose a part."""
 
 
 class DownloadRequest(_Request, frozen=True, kw_only=True):
