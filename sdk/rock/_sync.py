@@ -30,6 +30,7 @@ from rock._responses import (
 )
 from rock._sandbox import Sandbox
 from rock._sandbox_config import SandboxConfig
+from rock._sync_commands import SyncCommands
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,6 +49,8 @@ class SyncSandbox:
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.sandbox = Sandbox(config)
+        self.commands = SyncCommands(self.sandbox.commands)
+        """Commands that run by themselves, followed as they print."""
 
     def __repr__(self) -> str:
         return f"SyncSandbox({self.sandbox!r})"
