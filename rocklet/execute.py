@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -79,7 +80,7 @@ class Program:
         self._ooms = children.ooms
         self._ooms_before = children.ooms.count()
         self._began = time.monotonic()
-        self._is_over = False
+        self._sinks: Sequence[Callable[[bytes], None]] = (on_stdout, on_stderr)
         self._patience = Patience(request.timeout, request.silence_timeout)
         argv = request.command
         if isinstance(argv, str):
@@ -101,7 +102,7 @@ class Program:
         self._stdin.send(request.stdin.encode("utf-8", "surrogatepass"))
         if not keep_stdin:
             self._stdin.close_when_sent()
-        self._inlets = (Inlet(ours[1], self._until_over(on_stdout)), Inlet(ours[2], self._until_over(on_stderr)))
+        self._inlets = (Inlet(ours[1], partial(self._take, 0)), Inlet(ours[2], partial(self._take, 1)))
 
     @property
     def duration(self) -> float:
@@ -127,7 +128,7 @@ class Program:
             raise
         finally:
             # What comes from now on is still read, or what lives on would die of writing it.
-            self._is_over = True
+            self._sinks = ()
             self._stdin.close()
         return ProgramEnd(
             exit_code=None if was_killed else exit_code,
@@ -170,10 +171,7 @@ class Program:
         if unended:
             await asyncio.wait(unended, timeout=_LINGER)
 
-    def _until_over(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        def take(data: bytes) -> None:
-            if not self._is_over:
-                self._patience.hear()
-                sink(data)
-
-        return take
+    def _take(self, stream: int, data: bytes) -> None:
+        if self._sinks:
+            self._patience.hear()
+            self._sinks[stream](data)

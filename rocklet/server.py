@@ -17,6 +17,7 @@ from rock.wire.errors import InternalError, explain_malformed, to_body
 from rock.wire.messages import RockletExit
 from rock.wire.operations import REQUEST_ID_HEADER
 from rocklet.config import Settings
+from rocklet.dialects.body import JsonResponse
 from rocklet.dialects.native import NativeDialect
 from rocklet.dialects.swerex import PREFIX, SwerexDialect
 from rocklet.engine import Engine
@@ -110,6 +111,6 @@ class _Connection(web.RequestHandler):
         error = explain_malformed(message or "") if status < 500 else InternalError("the connection failed; retry")
         request_id = secrets.token_hex(16)
         body, headers = encode(to_body(error, request_id=request_id)), {REQUEST_ID_HEADER: request_id}
-        response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
+        response = JsonResponse(status, body, headers)
         response.force_close()
         return response

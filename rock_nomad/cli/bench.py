@@ -28,7 +28,6 @@ from rock_nomad.cli.output import Format, FormatOption, Progress, out, print_jso
 __all__ = ["COMMANDS"]
 
 _CROWDS = (1, 8, 32)  # sessions
-_FILE = "/tmp/rock-nomad-bench"  # noqa: S108 - in the sandbox
 _TEXT = "x" * 1_000_000
 _ROUND_SECONDS = 0.25
 _CALLS = 1000  # at most, in a round
@@ -121,11 +120,16 @@ async def _sessions(server: Server) -> AsyncIterator[None]:
         for each in (await server.ask(op.LIST_SESSIONS, m.Empty())).sessions:
             if each.session.startswith(_session("")):
                 await server.ask(op.CLOSE_SESSION, m.SessionRequest(session=each.session))
-        await server.ask(op.EXECUTE, m.ExecuteRequest(command=["rm", "-f", _FILE]))
+        await server.ask(op.EXECUTE, m.ExecuteRequest(command=["rm", "-f", _file(server)]))
 
 
 def _session(number: int | str) -> str:
     return f"rock-nomad-bench-{number}"
+
+
+def _file(gateway: Server) -> str:
+    """A file for each sandbox: those without an image share their node's /tmp."""
+    return f"/tmp/rock-nomad-bench-{gateway.sandbox_id}"  # noqa: S108 - in the sandbox
 
 
 def _cases(ways: Mapping[str, Server], client: Sandbox) -> Iterator[_Case]:
@@ -133,10 +137,11 @@ def _cases(ways: Mapping[str, Server], client: Sandbox) -> Iterator[_Case]:
     runs = [*(_runs(way, server) for way, server in ways.items()), sdk]
     for sessions in _CROWDS:
         yield _Case(title="command", sessions=sessions, subjects=runs)
+    file = _file(ways["gateway"])
     others: list[tuple[str, Operation[Any, Any], msgspec.Struct]] = [
         ("execute true", op.EXECUTE, m.ExecuteRequest(command=["true"])),
-        ("write 1 MB", op.WRITE_FILE, m.WriteFileRequest(path=_FILE, content=_TEXT)),
-        ("read 1 MB", op.READ_FILE, m.ReadFileRequest(path=_FILE)),
+        ("write 1 MB", op.WRITE_FILE, m.WriteFileRequest(path=file, content=_TEXT)),
+        ("read 1 MB", op.READ_FILE, m.ReadFileRequest(path=file)),
     ]
     for title, operation, request in others:
         subjects = [_call(way, server, operation, request) for way, server in ways.items()]

@@ -1,17 +1,29 @@
-"""The body of a request, read with care: its type, its length and its end."""
+"""Bodies: a request's, read with care (its type, its length and its end), and a reply's."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from rock.wire.errors import InvalidRequest, TooLarge
 
-__all__ = ["invalid_header", "read_chunks", "read_json_body"]
+__all__ = ["JsonResponse", "invalid_header", "read_chunks", "read_json_body"]
 
 _JSON = "application/json"
+
+
+class JsonResponse(web.Response):
+    """A reply that lets go of its body once it is sent: a connection keeps its last response until it has another."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status=status, body=body, content_type=_JSON, headers=headers)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send it."""
+        await super().write_eof(data)
+        self.body = None
 
 
 async def read_json_body(request: web.BaseRequest, limit: int) -> bytes:

@@ -18,7 +18,7 @@ from rock.wire.tunnels import ERROR_HEADER, refusal_to_header
 from rocklet.actions import Call, Reply
 from rocklet.auth import check_token
 from rocklet.config import Settings
-from rocklet.dialects.body import invalid_header, read_chunks, read_json_body
+from rocklet.dialects.body import JsonResponse, invalid_header, read_chunks, read_json_body
 from rocklet.engine import Engine
 from rocklet.faults import explain_fault
 from rocklet.files import Stream
@@ -26,7 +26,6 @@ from rocklet.tunnels.entrance import Tunnels, find_tunnel
 
 __all__ = ["NativeDialect"]
 
-_JSON = "application/json"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _ROUTES: dict[tuple[str, str], Operation[Any, Any]] = {
     (each.method, each.path): each for each in OPERATIONS.values() if each.served_by == "rocklet"
@@ -153,6 +152,4 @@ def _to_reply(error: RockException, request_id: str) -> Reply:
 
 
 def _to_response(reply: Reply, request_id: str) -> web.Response:
-    return web.Response(
-        status=reply.status, body=reply.body, content_type=_JSON, headers={REQUEST_ID_HEADER: request_id}
-    )
+    return JsonResponse(reply.status, reply.body, {REQUEST_ID_HEADER: request_id})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +14,7 @@ import pytest
 from rock.wire.messages import CreateSessionRequest
 from rock.wire.operations import CREATE_SESSION, IS_ALIVE
 from tests.rocklet.callers import RemoteCaller
-from tests.rocklets import start_rocklet
+from tests.rocklets import own_bytes, start_rocklet
 
 COMMANDS = int(os.environ.get("ROCK_SOAK_COMMANDS", "4000"))
 """How many there are: 200,000 are a day's work, and take a quarter of an hour."""
@@ -54,10 +53,9 @@ class Footprint(NamedTuple):
 def measure(pid: int) -> Footprint:
     """The footprint of a rocklet in which nothing runs."""
     process = Path(f"/proc/{pid}")
-    private = re.findall(r"^Private_\w+: +(\d+) kB", (process / "smaps_rollup").read_text(), re.MULTILINE)
     children = (process / "task" / str(pid) / "children").read_text().split()
     return Footprint(
-        uss=sum(map(int, private)) * 1024,
+        uss=own_bytes(pid),
         descriptors=len(os.listdir(process / "fd")),
         threads=len(os.listdir(process / "task")),
         children=len(children),

@@ -20,7 +20,7 @@ from rock.wire.messages import UploadRequest
 from rocklet.actions import Call, Reply
 from rocklet.auth import is_token
 from rocklet.config import Settings
-from rocklet.dialects.body import invalid_header, read_json_body
+from rocklet.dialects.body import JsonResponse, invalid_header, read_json_body
 from rocklet.dialects.swerex import messages as swerex
 from rocklet.dialects.swerex.calls import CALLS, Perform
 from rocklet.dialects.swerex.faults import SwerexFault, transfer
@@ -195,4 +195,4 @@ def _failure(error: SwerexFault | RockException) -> Reply:
 
 
 def _to_response(reply: Reply) -> web.Response:
-    return web.Response(status=reply.status, body=reply.body, content_type="application/json")
+    return JsonResponse(reply.status, reply.body)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 
 import pytest
 
@@ -10,8 +11,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_every_way_to_a_sandbox_is_measured_and_nothing_is_left_in_it(dev: Dev) -> None:
-    dev.rock_nomad("submit", *SMALL, "--id", "measured")
-    ran = dev.rock_nomad("bench", "measured", "--rounds", "1", "-o", "json", timeout=200)
+    sandbox = f"measured-{secrets.token_hex(2)}"
+    dev.rock_nomad("submit", *SMALL, "--id", sandbox)
+    ran = dev.rock_nomad("bench", sandbox, "--rounds", "1", "-o", "json", timeout=200)
     assert ran.returncode == 0, ran.stderr
     rows = json.loads(ran.stdout)
     assert {(row["what"], row["sessions"]) for row in rows if row["way"] == "client"} == {
@@ -21,9 +23,9 @@ def test_every_way_to_a_sandbox_is_measured_and_nothing_is_left_in_it(dev: Dev) 
     }
     assert {row["way"] for row in rows} == {"direct", "gateway", "client"}
     assert all(0 < row["p50_ms"] <= row["p99_ms"] and row["calls_per_second"] > 0 for row in rows)
-    script = "ls /tmp/rock-nomad-bench 2>&-; cat /proc/$PPID/task/*/children | wc -w"
-    assert dev.rock_nomad("exec", "measured", "--shell", "--", script).stdout == "1\n"  # the script's own shell
-    dev.rock_nomad("stop", "measured")
+    script = f"ls /tmp/rock-nomad-bench-{sandbox} 2>&-; cat /proc/$PPID/task/*/children | wc -w"
+    assert dev.rock_nomad("exec", sandbox, "--shell", "--", script).stdout == "1\n"  # the script's own shell
+    dev.rock_nomad("stop", sandbox)
 
 
 def test_a_sandbox_that_is_not_there_cannot_be_measured(dev: Dev) -> None:
