@@ -22,6 +22,8 @@ from rock.wire.operations import OPERATIONS, REQUEST_ID_HEADER, Operation
 
 _T = TypeVar("_T")
 
+_THREAD_TIMEOUT = 120.0  # seconds for what takes one on an idle machine: a module of tests falls over it
+
 _ADDRESSES = (f"127.78.{n // 250}.{n % 250 + 1}" for n in itertools.count())
 
 
@@ -191,10 +193,10 @@ def in_thread(context: AbstractAsyncContextManager[_T]) -> Iterator[_T]:
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         living = threads.submit(asyncio.run, live())
         try:
-            yield entered.result(30)
+            yield entered.result(_THREAD_TIMEOUT)
         finally:
             leave.set_result(None)
-            living.result(30)
+            living.result(_THREAD_TIMEOUT)
 
 
 def running(sandbox_id: str = "s1", rocklet: m.RockletEndpoint | None = None) -> m.SandboxStatus:
