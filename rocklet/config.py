@@ -36,24 +36,11 @@ _DEVICE_VARIABLES = ("NVIDIA_", "CUDA_")
 """How the names begin by which a node's device plugin tells a task the devices it has been given."""
 _NO_IMAGES_VARIABLES = ("ROCKLET_", "NOMAD_", "CONSUL_", "VAULT_")
 """How the names begin of what a job and its node tell a container beside what its image says, secrets among it."""
-_ROCKLETS_OWN = frozenset(
-    (
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "PWD",
-        "OLDPWD",
-        "SHLVL",
-        "TERM",
-        "_",
-        "LD_PRELOAD",
-        "LD_AUDIT",
-        "OPENSSL_CONF",
-        "LC_CTYPE",
-    )
-)
-"""What says who started the rocklet and where, how its libraries are loaded, and what its Python adds where no language
-is set (PEP 538): commands have their own."""
+_STARTERS = frozenset(("HOME", "USER", "LOGNAME", "PWD", "OLDPWD", "SHLVL", "TERM", "_"))
+"""What says who started the rocklet, where and how."""
+_INTERPRETERS = frozenset(("LD_PRELOAD", "LD_AUDIT", "OPENSSL_CONF", "LC_CTYPE"))
+"""What is set for the rocklet's own interpreter: how its libraries are loaded, by the job, whatever the image had said;
+and by Python itself, where no language is set (PEP 538)."""
 
 
 class BadSetting(Exception):
@@ -159,7 +146,7 @@ def _pick_image_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name not in _ROCKLETS_OWN and not name.startswith(_NO_IMAGES_VARIABLES)
+        if not (name in _STARTERS or name in _INTERPRETERS or name.startswith(_NO_IMAGES_VARIABLES))
     }
 
 
