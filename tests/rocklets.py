@@ -11,9 +11,8 @@ import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-__all__ = ["TOKEN", "own_bytes", "read_port", "rocklet_environment", "start_rocklet"]
+__all__ = ["TOKEN", "read_port", "rocklet_environment", "start_rocklet"]
 
 TOKEN = "a token of tests"
 _START_TIMEOUT = 120.0  # seconds; it takes 0.3 on an idle machine
@@ -72,12 +71,6 @@ async def read_port(process: Process) -> int:
         if found := _LISTENING.search(line):
             return int(found[1])
     raise AssertionError(f"the rocklet ended with {await process.wait()}: {log.decode()}")
-
-
-def own_bytes(pid: int) -> int:
-    """The memory that is a process's own and nobody else's: its USS."""
-    private = re.findall(r"^Private_\w+: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    return sum(map(int, private)) * 1024
 
 
 async def _drain(process: Process) -> None:

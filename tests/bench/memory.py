@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
 from typing import Any
 
 from rock.wire.messages import ExecuteRequest, State
 from rock.wire.operations import EXECUTE, LIST_SANDBOXES
+from tests.bench.usage import read_memory
 from tests.cluster import run_cluster
 from tests.gateways import Gateway, start_gateway_process
 from tests.needs import Kind
@@ -26,14 +25,14 @@ async def measure_memory(kind: Kind, count: int = SANDBOXES) -> tuple[int, int]:
     with run_cluster(kind) as cluster:
         async with start_gateway_process(cluster) as gateway:
             assert gateway.process is not None
-            idle = _resident_bytes(gateway.process.pid)
+            idle = read_memory(gateway.process.pid).rss
             turns = asyncio.Semaphore(_AT_ONCE)
             async with asyncio.TaskGroup() as making:
                 for _ in range(count):
                     making.create_task(_make_one(gateway, turns))
             listed = (await gateway.call(LIST_SANDBOXES)).sandboxes
             assert sum(each.state is State.RUNNING for each in listed) == count
-            return idle, _resident_bytes(gateway.process.pid)
+            return idle, read_memory(gateway.process.pid).rss
 
 
 async def _make_one(gateway: Gateway, turns: asyncio.Semaphore) -> None:
@@ -41,9 +40,3 @@ async def _make_one(gateway: Gateway, turns: asyncio.Semaphore) -> None:
         created = await gateway.create(**_SPEC)
         ran = await gateway.call(EXECUTE, ExecuteRequest(command=["true"]), sandbox_id=created.sandbox_id)
         assert ran.exit_code == 0
-
-
-def _resident_bytes(pid: int) -> int:
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024

@@ -22,10 +22,11 @@ async def test_their_calls_block_and_do_what_their_twins_do(gateway: WireServer)
 
 def _use(twin: SyncSandbox) -> None:
     with twin as sandbox:
-        _use_commands(sandbox)
+        _stream(sandbox)
+        _leave_running(sandbox)
 
 
-def _use_commands(sandbox: SyncSandbox) -> None:
+def _stream(sandbox: SyncSandbox) -> None:
     with sandbox.commands.stream("echo on; read x; echo $x >&2; exit 3", keep_stdin=True) as command:
         seen = []
         for stream, data, text in command:
@@ -33,6 +34,9 @@ def _use_commands(sandbox: SyncSandbox) -> None:
             if text == "on\n":
                 command.write("off\n")
         assert (seen, command.exit_code) == ([("stdout", "on\n"), ("stderr", "off\n")], 3)
+
+
+def _leave_running(sandbox: SyncSandbox) -> None:
     started = sandbox.commands.start("echo one; read gate; echo two; read never", keep_stdin=True)
     for piece in started:
         assert piece.text == "one\n"

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from rock.wire.operations import EXECUTE, READ_FILE, WRITE_FILE
-from tests.rocklets import own_bytes, start_rocklet
+from tests.bench.usage import read_memory
+from tests.rocklets import start_rocklet
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +27,10 @@ async def test_a_crowd_of_large_replies_is_forgotten(tmp_path: Path) -> None:
         connector = aiohttp.TCPConnector(limit=0)  # each keeps its connection, and the rocklet what belongs to it
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         async with aiohttp.ClientSession(url, headers=headers, connector=connector) as http:
-            before = own_bytes(process.pid)
+            before = read_memory(process.pid).uss
             await asyncio.gather(*(_use(http, number) for number in range(_CROWD)))
             async with asyncio.timeout(_PATIENCE):
-                while own_bytes(process.pid) > before + _SPARE:  # noqa: ASYNC110 - the kernel tells nobody
+                while read_memory(process.pid).uss > before + _SPARE:  # noqa: ASYNC110 - the kernel tells nobody
                     await asyncio.sleep(0.5)
 
 

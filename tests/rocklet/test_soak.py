@@ -13,8 +13,9 @@ import pytest
 
 from rock.wire.messages import CreateSessionRequest
 from rock.wire.operations import CREATE_SESSION, IS_ALIVE
+from tests.bench.usage import read_memory
 from tests.rocklet.callers import RemoteCaller
-from tests.rocklets import own_bytes, start_rocklet
+from tests.rocklets import start_rocklet
 
 COMMANDS = int(os.environ.get("ROCK_SOAK_COMMANDS", "4000"))
 """How many there are: 200,000 are a day's work, and take a quarter of an hour."""
@@ -55,7 +56,7 @@ def measure(pid: int) -> Footprint:
     process = Path(f"/proc/{pid}")
     children = (process / "task" / str(pid) / "children").read_text().split()
     return Footprint(
-        uss=own_bytes(pid),
+        uss=read_memory(pid).uss,
         descriptors=len(os.listdir(process / "fd")),
         threads=len(os.listdir(process / "task")),
         children=len(children),
